@@ -1,0 +1,125 @@
+import type { Reason } from '../wire/reasons.ts';
+
+/** States of a lane, as in docs/operations.md. */
+export const laneStates = [
+  'starting',
+  'catching-up',
+  'live',
+  'blocked',
+  'draining',
+  'disconnected',
+  'gap',
+  'parked',
+  'link-conflict',
+  'stopped',
+] as const;
+export type LaneState = (typeof laneStates)[number];
+
+/**
+ * One lane as this daemon sees it. A number that is unknown is absent, never zero (I6); a number that can no longer be
+ * refreshed carries the time of its last refresh, and lag goes on growing by age.
+ */
+export interface LaneStatus {
+  readonly lane: string;
+  readonly link: string;
+  readonly from: string;
+  readonly to: string;
+  /** What this daemon is on the lane. */
+  readonly role: 'sender' | 'receiver';
+  readonly peer: string;
+  readonly declaredBy: string;
+  readonly state: LaneState;
+  readonly reason?: Reason;
+  readonly detail?: string;
+  readonly sinceMs: number;
+  /** When the next attempt is made, Unix ms. */
+  readonly nextTryMs?: number;
+  /** Sequence up to which the sink has stored, in the lane's source stream. */
+  readonly storedSequence?: number;
+  readonly incarnation?: string;
+  /** Newest sequence known at the source. */
+  readonly headSequence?: number;
+  /** When `headSequence` was last refreshed, Unix ms. */
+  readonly headAtMs?: number;
+  /** headSequence - storedSequence. */
+  readonly lagRecords?: number;
+  /** Time since the oldest record that is not stored was written at the source, in seconds; 0 when level. */
+  readonly lagSeconds?: number;
+  /** Last time the stored position moved, Unix ms. */
+  readonly progressAtMs?: number;
+  readonly recordsTotal: number;
+  readonly bytesTotal: number;
+  readonly wireBytesTotal: number;
+  readonly duplicatesTotal: number;
+  readonly loopDropsTotal: number;
+  readonly lostTotal: number;
+  readonly gapsTotal: number;
+  readonly reconnectsTotal: number;
+  readonly creditBytes?: number;
+  readonly inflightBytes?: number;
+  /** How the sink is appended to, at a receiver: see docs/delivery.md. */
+  readonly mode?: 'chain' | 'id';
+}
+
+export interface PeerStatus {
+  readonly peer: string;
+  readonly connected: boolean;
+  readonly direction: 'dials-us' | 'we-dial';
+  readonly address?: string;
+  readonly reason?: Reason;
+  readonly detail?: string;
+  readonly sinceMs: number;
+  readonly nextTryMs?: number;
+  readonly rttMs?: number;
+  readonly clockOffsetMs?: number;
+  readonly software?: string;
+  readonly node?: string;
+  readonly fileHash?: string;
+  readonly generation?: number;
+  readonly certificateNotAfterMs?: number;
+}
+
+/** A link whose other end refused it, or that we refused. */
+export interface LinkStatus {
+  readonly link: string;
+  readonly declaredBy: string;
+  readonly peer: string;
+  readonly accepted: boolean;
+  readonly reason?: Reason;
+  readonly detail?: string;
+}
+
+export interface NatsStatus {
+  readonly connected: boolean;
+  readonly server?: string;
+  readonly version?: string;
+  readonly reason?: Reason;
+  readonly detail?: string;
+  readonly sinceMs: number;
+  readonly embedded: boolean;
+}
+
+/** Everything the monitor endpoints show. Made on demand; holds no secrets. */
+export interface DaemonStatus {
+  readonly cluster: string;
+  readonly node: string;
+  readonly software: string;
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly file: {
+    readonly path: string;
+    readonly hash: string;
+    readonly generation: number;
+    readonly loadedAtMs: number;
+  };
+  readonly ready: boolean;
+  readonly draining: boolean;
+  readonly listen?: string;
+  readonly certificateNotAfterMs?: number;
+  readonly nats: NatsStatus;
+  readonly peers: readonly PeerStatus[];
+  readonly links: readonly LinkStatus[];
+  readonly lanes: readonly LaneStatus[];
+  readonly memory: { readonly rssBytes: number };
+  readonly eventLoopDelayMs?: number;
+}

@@ -1,0 +1,70 @@
+import type { Failure } from '../wire/reasons.ts';
+
+/** Which RPC of the service a stream belongs to. */
+export type Method = 'control' | 'exchange';
+
+/** Who is at the other end, read from the URI SAN of the certificate of this very connection, never from a message. */
+export interface PeerIdentity {
+  readonly trustDomain: string;
+  readonly cluster: string;
+  /** SHA-256 fingerprint of the certificate. */
+  readonly fingerprint: string;
+  /** End of the certificate's validity, Unix milliseconds. */
+  readonly notAfterMs: number;
+}
+
+/** How a stream ended. `failure` is absent for a clean end from either side. */
+export interface ChannelEnd {
+  readonly failure?: Failure;
+}
+
+/** What the owner of a Channel wants to hear. All calls come asynchronously, never from inside a Channel method. */
+export interface ChannelEvents {
+  /** A whole frame. The buffer belongs to the receiver of this call. */
+  frame(bytes: Buffer): void;
+  /** Exactly once, after which nothing else comes. */
+  ended(end: ChannelEnd): void;
+}
+
+/**
+ * One bidirectional stream of frames. Frames of one channel arrive in order or not at all.
+ * Back-pressure is the owner's: `queuedBytes` counts what gRPC has not yet taken, `onTaken` tells when it has.
+ */
+export interface Channel {
+  readonly method: Method;
+  readonly peer: PeerIdentity;
+  /** Bytes accepted by `send` and not yet taken by HTTP/2. */
+  readonly queuedBytes: number;
+  /** Queues a frame. `onTaken` is called when HTTP/2 has taken its bytes; not called if the channel ends first. */
+  send(frame: Buffer, onTaken?: () => void): void;
+  /** Stops and resumes reading; HTTP/2 then holds the sender back. */
+  pause(): void;
+  resume(): void;
+  /** Ends cleanly after what is queued has been written. */
+  end(): void;
+  /** Ends now; what is queued is dropped. The other side sees `connection-lost`. */
+  abort(failure: Failure): void;
+}
+
+/** The dialling end: one connection to one peer, many channels over it. */
+export interface Dialer {
+  /**
+   * Opens a channel. Never throws: a failure to connect arrives as `ended`. `identity` is verified against the
+   * expected peer before the first frame is delivered; `channel.peer` is valid from then on.
+   */
+  open(method: Method, events: ChannelEvents): Channel;
+  close(): void;
+}
+
+/** The listening end. */
+export interface Listener {
+  /** The bound address; port 0 in the plan becomes a real one here. */
+  readonly address: { readonly host: string; readonly port: number };
+  /** No new streams; existing ones go on. */
+  refuseNew(failure: Failure): void;
+  /** Ends everything: waits up to `graceMs` for open streams to end by themselves, then cuts them. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Called for each incoming stream whose identity was proven; returns what to tell about it, or a refusal. */
+export type Accept = (channel: Channel) => ChannelEvents | Failure;
