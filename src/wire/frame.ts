@@ -21,7 +21,9 @@ export const maxWitnesses = 16;
 /** What the receiver knows when a session opens. */
 export interface Opening {
   readonly epoch: number;
-  /** Newest first; the first is the cursor. Empty for a lane that never stored anything. */
+  /** Everything up to here is stored; absent for a lane that never stored anything. */
+  readonly cursor?: Position;
+  /** Records at or before the cursor, newest first. */
   readonly witnesses: readonly Witness[];
   readonly creditLimit: number;
   readonly maxFrameBytes: number;
@@ -213,6 +215,7 @@ function parse(bytes: Buffer): WireFrame {
 function wireOpening(opening: Opening): WireOpening {
   return create(OpeningSchema, {
     epoch: BigInt(opening.epoch),
+    cursor: opening.cursor && wirePosition(opening.cursor),
     witnesses: opening.witnesses.map((witness) => ({
       position: wirePosition(witness.position),
       seconds: witness.seconds,
@@ -228,6 +231,7 @@ function opening(wire: WireOpening): Opening {
   if (wire.witnesses.length > maxWitnesses) throw new FailureError('bad-frame', 'too many witnesses');
   return {
     epoch: toNumber(wire.epoch),
+    cursor: wire.cursor && position(wire.cursor),
     witnesses: wire.witnesses.map((witness) => {
       if (!witness.position) throw new FailureError('bad-frame', 'witness without a position');
       return {

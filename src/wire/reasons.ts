@@ -29,6 +29,10 @@ const table = {
   'certificate-expired': { retry: 'park', meaning: 'a certificate is outside its validity' },
   'certificate-untrusted': { retry: 'park', meaning: 'a certificate is not signed by the trusted authority' },
   'certificate-missing': { retry: 'park', meaning: 'the peer demands a client certificate and got none' },
+  'certificate-unusable': {
+    retry: 'park',
+    meaning: 'a certificate, key or authority file cannot be read, or they do not belong together',
+  },
   'identity-mismatch': {
     retry: 'park',
     meaning: 'the certificate names another cluster or trust domain than expected',

@@ -1,0 +1,102 @@
+import type { BatchBuilder } from '../wire/batch.ts';
+import type { Opening } from '../wire/frame.ts';
+import type { Position, Witness } from '../wire/position.ts';
+import type { Failure, Reason } from '../wire/reasons.ts';
+import type { RecordView } from '../wire/record-view.ts';
+
+/** What a Source tells its lane. Calls come asynchronously, never from inside a method of the Source. */
+export interface SourceEvents {
+  /** The cursor was proven (or there was none): records follow from behind this position. Once, first. */
+  opened(at: Position): void;
+  /** Records, in position order; follows without a hole on what came before. The batch belongs to the receiver. */
+  batch(batch: BatchBuilder): void;
+  /** Positions that will never come, and where the source goes on. Takes its turn between batches. */
+  gap(after: Position, upTo: Position, reason: Reason): void;
+  /** Newest sequence at the source, whenever it becomes known. */
+  head(sequence: number): void;
+  /** The source can no longer be read. Nothing comes after this. */
+  failed(failure: Failure): void;
+}
+
+/**
+ * The end of a lane that yields records. Opened once per session. Emits no more bytes of batches than it was allowed;
+ * what it reads ahead is bounded by itself.
+ */
+export interface Source {
+  /** Proves the cursor by its witnesses and reads on behind it; without a cursor, from the first record there is. */
+  open(opening: Pick<Opening, 'cursor' | 'witnesses'>, events: SourceEvents): void;
+  /** Sets how many more bytes may be emitted; replaces the earlier allowance. One batch may exceed it. */
+  pull(allowanceBytes: number): void;
+  /** Everything up to `position` is safe at the sink (I1). */
+  settle(position: Position): void;
+  close(): void;
+}
+
+/** What the sink log needs to know of the lane a record came over, to write its headers. Made once per session. */
+export interface SinkLane {
+  readonly id: string;
+  /** The cluster at the sending end. */
+  readonly from: string;
+  readonly sourceStream: string;
+  /** Subject at the sink. `origin` is the cluster where the record was first seen. */
+  map(subject: string, origin: string): string;
+  /** Whether the own grants allow writing this subject. */
+  allows(subject: string): boolean;
+}
+
+/** A record of ours, as found in the sink by its headers. */
+export interface TailRecord {
+  readonly sinkSequence: number;
+  readonly lane: string;
+  readonly position: Position;
+  /** Sequence of the record that went before it on the lane; a record whose predecessor is missing marks a hole. */
+  readonly previous: number;
+  readonly origin: {
+    readonly space: string;
+    readonly sequence: number;
+    readonly seconds: number;
+    readonly nanos: number;
+  };
+}
+
+/** What a SinkLog tells its writer. */
+export interface SinkLogEvents {
+  /** Everything that was appended up to this sink sequence is stored. */
+  stored(upTo: number): void;
+  /**
+   * An append was refused, or the answer is missing, or the connection was lost: nothing may be inferred about
+   * anything in flight. The writer re-reads before it goes on.
+   */
+  unsure(failure: Failure): void;
+}
+
+/**
+ * A sink stream as an append-only log with optimistic concurrency: an append names the last sequence it expects, so
+ * what is stored is always a prefix of what was sent.
+ */
+export interface SinkLog {
+  /** Room for the headers of a batch about to be appended, in bytes of records and their number. */
+  begin(lane: SinkLane, packedBytes: number, count: number): void;
+  /**
+   * Appends the record the view stands on, expecting `expectLast`. With `answer`, `stored` or `unsure` follows. Returns a failure
+   * if the record can never be stored (too large, a subject that may not be written); nothing was sent then.
+   */
+  append(
+    view: RecordView,
+    lane: SinkLane,
+    incarnation: string,
+    previous: number,
+    expectLast: number,
+    answer: boolean,
+  ): Failure | undefined;
+}
+
+/** Proof of a lane's progress, kept beside the sink; the write is a compare-and-set that also fences older writers. */
+export interface Checkpoint {
+  readonly lane: string;
+  readonly cursor?: Position;
+  /** Sink sequence up to which the cursor is accounted for: a scan starts behind it. */
+  readonly sinkSequence: number;
+  readonly witnesses: readonly Witness[];
+  readonly epoch: number;
+}
