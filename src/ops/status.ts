@@ -31,6 +31,7 @@ export interface LaneStatus {
   readonly state: LaneState;
   readonly reason?: Reason;
   readonly detail?: string;
+  /** When this state was entered, Unix ms; a change of reason within the state does not move it. */
   readonly sinceMs: number;
   /** When the next attempt is made, Unix ms. */
   readonly nextTryMs?: number;
@@ -47,6 +48,12 @@ export interface LaneStatus {
   readonly lagSeconds?: number;
   /** Last time the stored position moved, Unix ms. */
   readonly progressAtMs?: number;
+  /**
+   * When the present backlog began as this daemon saw it (the lane was made, or ceased to be level), Unix ms; absent
+   * while level or unknown. Health measures a lack of progress from here, so that a lane that was idle for a day is
+   * not taken for a stuck one in the instant its next record arrives.
+   */
+  readonly backlogSinceMs?: number;
   readonly recordsTotal: number;
   readonly bytesTotal: number;
   readonly wireBytesTotal: number;

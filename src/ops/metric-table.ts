@@ -1,0 +1,147 @@
+import { healthz } from './health.ts';
+import { type DaemonStatus, type LaneStatus, laneStates, type PeerStatus } from './status.ts';
+
+/** Every label that a metric of ours may have. */
+export type Label =
+  | 'link'
+  | 'lane'
+  | 'peer'
+  | 'direction'
+  | 'reason'
+  | 'state'
+  | 'stage'
+  | 'version'
+  | 'node_version'
+  | 'cluster';
+export type Labels = Readonly<Partial<Record<Label, string>>>;
+
+/** Sets one series. An undefined value sets none: unknown is absent, never zero (I6). */
+export type Put = (value: number | undefined, labels?: Labels) => void;
+
+/** A metric that is read off a status. Counters are totals that the lanes keep. */
+export interface StatusMetric {
+  readonly name: string;
+  readonly type: 'gauge' | 'counter';
+  readonly help: string;
+  readonly labels: readonly Label[];
+  readonly read: (status: DaemonStatus, put: Put) => void;
+}
+
+export const laneLabels = ['link', 'lane', 'peer', 'direction'] as const satisfies readonly Label[];
+
+/** Labels of a lane: `out` at its sender, `in` at its receiver. */
+export function labelsOf(lane: Pick<LaneStatus, 'link' | 'lane' | 'peer' | 'role'>): Labels {
+  const { link, lane: id, peer, role } = lane;
+  return { link, lane: id, peer, direction: role === 'sender' ? 'out' : 'in' };
+}
+
+/** Every metric that comes from the status, in the order in which it is shown. */
+export const statusMetrics: readonly StatusMetric[] = [
+  daemon('process_start_timestamp_seconds', 'When the daemon started.', (s) => seconds(s.startedAtMs)),
+  daemon('ready', '1 if the peer port takes connections.', (s) => flag(s.ready && !s.draining)),
+  daemon('healthy', '1 if /healthz answers 200.', (s) => flag(healthz(s).ok)),
+  daemon('topology_generation', 'Number of plans loaded since the start.', (s) => s.file.generation),
+  daemon('topology_loaded_timestamp_seconds', 'When the plan was loaded.', (s) => seconds(s.file.loadedAtMs)),
+  daemon('certificate_expiry_timestamp_seconds', 'End of validity of the own certificate.', (s) =>
+    seconds(s.certificateNotAfterMs),
+  ),
+  daemon('memory_resident_bytes', 'Resident memory of the process.', (s) => s.memory.rssBytes),
+  daemon('event_loop_delay_seconds', 'Delay of the event loop.', (s) => seconds(s.eventLoopDelayMs)),
+  daemon('nats_connected', '1 while connected to the own NATS servers.', (s) => flag(s.nats.connected)),
+  daemon('nats_change_timestamp_seconds', 'When the NATS connection was made or lost.', (s) => seconds(s.nats.sinceMs)),
+
+  peer('peer_connected', '1 while the control stream to the peer is open.', (p) => flag(p.connected)),
+  peer('peer_change_timestamp_seconds', 'When the peer connected or was lost.', (p) => seconds(p.sinceMs)),
+  peer('peer_rtt_seconds', 'Round trip to the peer.', (p) => seconds(p.rttMs)),
+  peer('peer_clock_offset_seconds', "The peer's clock minus ours.", (p) => seconds(p.clockOffsetMs)),
+  peer('peer_certificate_expiry_timestamp_seconds', "End of validity of the peer's certificate.", (p) =>
+    seconds(p.certificateNotAfterMs),
+  ),
+  {
+    name: 'causeway_peer_reason_info',
+    type: 'gauge',
+    help: 'Why the peer is not connected.',
+    labels: ['peer', 'reason'],
+    read: (status, put) => {
+      for (const { peer, reason } of status.peers) if (reason !== undefined) put(1, { peer, reason });
+    },
+  },
+  {
+    name: 'causeway_link_accepted',
+    type: 'gauge',
+    help: '1 if both ends agree to the link, 0 if one refused it.',
+    labels: ['link', 'peer'],
+    read: (status, put) => {
+      for (const { link, peer, accepted } of status.links) put(flag(accepted), { link, peer });
+    },
+  },
+
+  {
+    name: 'causeway_lane_state',
+    type: 'gauge',
+    help: '1 for the state that the lane is in, 0 for each other.',
+    labels: [...laneLabels, 'state'],
+    read: (status, put) => {
+      for (const lane of status.lanes) {
+        for (const state of laneStates) put(flag(lane.state === state), { ...labelsOf(lane), state });
+      }
+    },
+  },
+  {
+    name: 'causeway_lane_reason_info',
+    type: 'gauge',
+    help: 'Why the lane is in its state.',
+    labels: [...laneLabels, 'reason'],
+    read: (status, put) => {
+      for (const lane of status.lanes)
+        if (lane.reason !== undefined) put(1, { ...labelsOf(lane), reason: lane.reason });
+    },
+  },
+  lane('lane_change_timestamp_seconds', 'When the lane entered its state.', (l) => seconds(l.sinceMs)),
+  lane('lane_stored_sequence', 'Source sequence up to which the sink has stored.', (l) => l.storedSequence),
+  lane('lane_head_sequence', 'Newest sequence known at the source.', (l) => l.headSequence),
+  lane('lane_head_timestamp_seconds', 'When the newest sequence was last learned.', (l) => seconds(l.headAtMs)),
+  lane('lane_progress_timestamp_seconds', 'When the stored position last moved.', (l) => seconds(l.progressAtMs)),
+  lane('lane_lag_records', 'Records at the source that the sink has not stored.', (l) => l.lagRecords),
+  lane('lane_lag_seconds', 'Age of the oldest record that is not stored; 0 when level.', (l) => l.lagSeconds),
+  lane('lane_credit_bytes', 'Bytes that may still be sent.', (l) => l.creditBytes),
+  lane('lane_inflight_bytes', 'Bytes sent and not yet acknowledged as stored.', (l) => l.inflightBytes),
+  laneTotal('lane_records_total', 'Records stored by the sink.', (l) => l.recordsTotal),
+  laneTotal('lane_raw_bytes_total', 'Bytes of these records.', (l) => l.bytesTotal),
+  laneTotal('lane_wire_bytes_total', 'Bytes of the frames that carried them.', (l) => l.wireBytesTotal),
+  laneTotal('lane_duplicates_total', 'Records that the sink held already.', (l) => l.duplicatesTotal),
+  laneTotal('lane_loop_drops_total', 'Records that had been here before.', (l) => l.loopDropsTotal),
+  laneTotal('lane_lost_records_total', 'Records that will never be delivered.', (l) => l.lostTotal),
+  laneTotal('lane_gaps_total', 'Ranges of positions that were lost.', (l) => l.gapsTotal),
+  laneTotal('lane_reconnects_total', 'Streams opened after the first.', (l) => l.reconnectsTotal),
+];
+
+function daemon(name: string, help: string, value: (status: DaemonStatus) => number | undefined): StatusMetric {
+  return { name: `causeway_${name}`, type: 'gauge', help, labels: [], read: (status, put) => put(value(status)) };
+}
+
+function peer(name: string, help: string, value: (peer: PeerStatus) => number | undefined): StatusMetric {
+  const read = (status: DaemonStatus, put: Put): void => {
+    for (const each of status.peers) put(value(each), { peer: each.peer });
+  };
+  return { name: `causeway_${name}`, type: 'gauge', help, labels: ['peer'], read };
+}
+
+function lane(name: string, help: string, value: (lane: LaneStatus) => number | undefined): StatusMetric {
+  const read = (status: DaemonStatus, put: Put): void => {
+    for (const each of status.lanes) put(value(each), labelsOf(each));
+  };
+  return { name: `causeway_${name}`, type: 'gauge', help, labels: laneLabels, read };
+}
+
+function laneTotal(name: string, help: string, value: (lane: LaneStatus) => number): StatusMetric {
+  return { ...lane(name, help, value), type: 'counter' };
+}
+
+function flag(value: boolean): number {
+  return value ? 1 : 0;
+}
+
+function seconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000;
+}
