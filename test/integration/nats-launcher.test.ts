@@ -49,28 +49,6 @@ await eachServer('all', (binary) => {
     expect(server.logs.join('\n')).toContain('JetStream Shutdown');
   });
 
-  test('three nodes keep an R3 stream while one is down', async () => {
-    await using cluster = await startCluster({ binary });
-    await using nc = await client(cluster.urls);
-    const manager = await jetstreamManager(nc, { timeout: 10_000 });
-    await manager.streams.add({ name: 'R3', subjects: ['r3'], num_replicas: 3 });
-    const leader = (await manager.streams.info('R3')).cluster?.leader;
-    const follower = cluster.servers.find((one) => one.name !== leader)!;
-    await follower.kill();
-    const js = jetstream(nc);
-    await until(() => js.publish('r3', 'x', { timeout: 2_000 }), { what: 'a publish with two of three nodes' });
-    await follower.start();
-    await cluster.ready();
-    const replicas = await until(
-      async () => {
-        const info = (await manager.streams.info('R3')).cluster;
-        return info?.replicas?.length === 2 && info.replicas.every((one) => one.current) && info;
-      },
-      { what: 'all replicas to be current' },
-    );
-    expect(replicas.leader).toBeTruthy();
-  });
-
   test('a leaf node carries messages to its hub', async () => {
     await using hub = await startNats({ binary, leafListen: true, name: 'hub', jetstream: { domain: 'hub' } });
     await using leaf = await startNats({
@@ -96,6 +74,28 @@ await eachServer('all', (binary) => {
 });
 
 await eachServer('newest', (binary) => {
+  test('three nodes keep an R3 stream while one is down', async () => {
+    await using cluster = await startCluster({ binary });
+    await using nc = await client(cluster.urls);
+    const manager = await jetstreamManager(nc, { timeout: 10_000 });
+    await manager.streams.add({ name: 'R3', subjects: ['r3'], num_replicas: 3 });
+    const leader = (await manager.streams.info('R3')).cluster?.leader;
+    const follower = cluster.servers.find((one) => one.name !== leader)!;
+    await follower.kill();
+    const js = jetstream(nc);
+    await until(() => js.publish('r3', 'x', { timeout: 2_000 }), { what: 'a publish with two of three nodes' });
+    await follower.start();
+    await cluster.ready();
+    const replicas = await until(
+      async () => {
+        const info = (await manager.streams.info('R3')).cluster;
+        return info?.replicas?.length === 2 && info.replicas.every((one) => one.current) && info;
+      },
+      { what: 'all replicas to be current' },
+    );
+    expect(replicas.leader).toBeTruthy();
+  });
+
   test('a frozen server answers nothing, and goes on when thawed', async () => {
     await using server = await startNats({ binary });
     await using nc = await client(server.url);
