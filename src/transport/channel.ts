@@ -40,7 +40,10 @@ export interface Channel {
   /** Stops and resumes reading; HTTP/2 then holds the sender back. */
   pause(): void;
   resume(): void;
-  /** Ends cleanly after what is queued has been written. */
+  /**
+   * Ends cleanly after what is queued has been written. A clean end of one side ends the whole channel: what the other side still
+   * had queued may be dropped there. Reading goes on, unpaused, until `ended`.
+   */
   end(): void;
   /** Ends now; what is queued is dropped. The other side sees `connection-lost`. */
   abort(failure: Failure): void;
@@ -48,6 +51,8 @@ export interface Channel {
 
 /** The dialling end: one connection to one peer, many channels over it. */
 export interface Dialer {
+  /** Where the newest connection was made to; undefined before the first. */
+  readonly address: { readonly host: string; readonly port: number } | undefined;
   /**
    * Opens a channel. Never throws: a failure to connect arrives as `ended`. `identity` is verified against the
    * expected peer before the first frame is delivered; `channel.peer` is valid from then on.
@@ -62,6 +67,8 @@ export interface Listener {
   readonly address: { readonly host: string; readonly port: number };
   /** No new streams; existing ones go on. */
   refuseNew(failure: Failure): void;
+  /** Ends the streams of peers that are not known any more, with `peer-unknown`: call it after the plan changed. */
+  recheck(): void;
   /** Ends everything: waits up to `graceMs` for open streams to end by themselves, then cuts them. */
   stop(graceMs: number): Promise<void>;
 }
