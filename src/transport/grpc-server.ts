@@ -147,12 +147,13 @@ class GrpcListener implements Listener {
   }
 
   #started(method: Method, call: Call): void {
+    const stream = this.#seam.streamOf(call.metadata);
     this.#calls.add(call);
-    call.once('close', () => {
+    // The call closes when its status is queued, the stream when the dialer has it.
+    (stream ?? call).once('close', () => {
       this.#calls.delete(call);
       this.#onQuiet?.();
     });
-    const stream = this.#seam.streamOf(call.metadata);
     const port = serverPort(call, stream);
     const peer = this.#refusal ?? this.#peerOf(call);
     if ('reason' in peer) {

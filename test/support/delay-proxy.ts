@@ -12,7 +12,6 @@ export class DelayProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #directions = new Set<Direction>();
-  #frozen = false;
   #connections = 0;
   #refusing = false;
 
@@ -45,19 +44,23 @@ export class DelayProxy {
     return this.#sum((direction) => (direction.toTarget ? direction.waitingBytes : 0));
   }
 
+  /** Pieces that were sent to the target so far; pings are pieces, too. */
+  get piecesToTarget(): number {
+    return this.#sum((direction) => (direction.toTarget ? direction.pieces : 0));
+  }
+
   /** The most bytes that ever were under way to the target at once. */
   get peakBytesToTarget(): number {
     return this.#sum((direction) => (direction.toTarget ? direction.peakBytes : 0));
   }
 
-  /** Nothing arrives any more at either end; nobody is told. What is sent is kept. */
+  /** Nothing arrives any more at either end of the connections there are; nobody is told. What is sent is kept. */
   freeze(): void {
-    this.#frozen = true;
+    for (const direction of this.#directions) direction.setFrozen(true);
   }
 
   thaw(): void {
-    this.#frozen = false;
-    for (const direction of this.#directions) direction.forward();
+    for (const direction of this.#directions) direction.setFrozen(false);
   }
 
   /** Accepts connections and never answers, as behind a firewall that drops packets. */
@@ -81,9 +84,8 @@ export class DelayProxy {
     if (this.#refusing) return;
     const far = connect(this.#target);
     this.#track(far);
-    const isFrozen = (): boolean => this.#frozen;
-    this.#directions.add(new Direction(near, far, true, this.#delayMs, isFrozen));
-    this.#directions.add(new Direction(far, near, false, this.#delayMs, isFrozen));
+    this.#directions.add(new Direction(near, far, true, this.#delayMs));
+    this.#directions.add(new Direction(far, near, false, this.#delayMs));
   }
 
   #track(socket: Socket): void {
@@ -110,16 +112,16 @@ class Direction {
   readonly toTarget: boolean;
   waitingBytes = 0;
   peakBytes = 0;
+  pieces = 0;
   readonly #to: Socket;
   readonly #delayMs: number;
-  readonly #isFrozen: () => boolean;
+  #frozen = false;
   #parcels: Parcel[] = [];
 
-  constructor(from: Socket, to: Socket, toTarget: boolean, delayMs: number, isFrozen: () => boolean) {
+  constructor(from: Socket, to: Socket, toTarget: boolean, delayMs: number) {
     this.toTarget = toTarget;
     this.#to = to;
     this.#delayMs = delayMs;
-    this.#isFrozen = isFrozen;
     from.on('data', (chunk) => this.#post(chunk));
     from.on('end', () => this.#post(undefined));
     from.once('close', (failed) => {
@@ -127,9 +129,14 @@ class Direction {
     });
   }
 
-  forward(): void {
+  setFrozen(frozen: boolean): void {
+    this.#frozen = frozen;
+    this.#forward();
+  }
+
+  #forward(): void {
     const nowMs = performance.now();
-    while (!this.#isFrozen() && this.#parcels[0] !== undefined && this.#parcels[0].dueMs <= nowMs) {
+    while (!this.#frozen && this.#parcels[0] !== undefined && this.#parcels[0].dueMs <= nowMs) {
       const { chunk } = this.#parcels.shift()!;
       if (chunk === undefined) {
         this.#to.end();
@@ -143,9 +150,10 @@ class Direction {
   #post(chunk: Buffer | undefined): void {
     this.#parcels.push({ dueMs: performance.now() + this.#delayMs, chunk });
     this.waitingBytes += chunk?.length ?? 0;
+    this.pieces += 1;
     this.peakBytes = Math.max(this.peakBytes, this.waitingBytes);
-    if (this.#delayMs === 0) this.forward();
+    if (this.#delayMs === 0) this.#forward();
     // A timer may fire a little early; the next one, or the second try, takes what is left.
-    else setTimeout(() => this.forward(), this.#delayMs + 1);
+    else setTimeout(() => this.#forward(), this.#delayMs + 1);
   }
 }
