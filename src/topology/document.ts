@@ -1,0 +1,183 @@
+import { Composer, type CST, type Document, isMap, isScalar, isSeq, Lexer, LineCounter, Parser } from 'yaml';
+import { type Path, type Position, quote } from './problem.ts';
+
+/** The plain value of a topology file, and where each part of it stands. */
+export interface TopologyDocument {
+  readonly value: unknown;
+  /** The place of a key or value; of the nearest thing around it if the path leads nowhere. */
+  locate(path: Path, on: 'key' | 'value'): Position;
+}
+
+/** A fault of the YAML itself. */
+export interface YamlFault extends Position {
+  readonly message: string;
+  readonly fix: string;
+}
+
+export type ParsedDocument =
+  | { readonly ok: true; readonly document: TopologyDocument }
+  | { readonly ok: false; readonly faults: readonly YamlFault[] };
+
+/** The schema is 5 levels deep; the YAML library crashes the process on some thousand. */
+const maxDepth = 100;
+
+/**
+ * Parses one YAML 1.2 document of plain values. Anchors, aliases and tags are refused: a topology file has no place for
+ * them, and they are the ways to make a small file large. Never throws.
+ */
+export function parseTopologyDocument(text: string): ParsedDocument {
+  const lines = new LineCounter();
+  lines.addNewLine(0);
+  const place = (offset: number): Position => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+  };
+  const tokens = tokenize(text, lines);
+  if (typeof tokens === 'number') {
+    const fault = { message: `nested deeper than ${maxDepth} levels`, fix: 'check the brackets and the indentation' };
+    return { ok: false, faults: [{ ...place(tokens), ...fault }] };
+  }
+  const composer = new Composer({ uniqueKeys: false, stringKeys: true, resolveKnownTags: false, version: '1.2' });
+  const documents = [...composer.compose(tokens, true, text.length)];
+  const errors = documents.flatMap((document) => [...document.errors, ...document.warnings]);
+  if (errors.length > 0) {
+    const faults = errors.map((error) => ({ ...place(error.pos[0]), ...explainYaml(error.code, error.message) }));
+    return { ok: false, faults: firstOfEachLine(faults) };
+  }
+  const [document, second] = documents;
+  if (second !== undefined) {
+    const fix = 'one file describes one cluster: take out everything from the second "---" on';
+    return { ok: false, faults: [{ ...place(second.range[0]), message: 'the file holds several documents', fix }] };
+  }
+  const reader = new Reader(document!);
+  if (reader.faults.length > 0) {
+    return { ok: false, faults: reader.faults.map(({ offset, ...fault }) => ({ ...place(offset), ...fault })) };
+  }
+  const locate = (path: Path, on: 'key' | 'value'): Position => place(reader.offset(path, on));
+  return { ok: true, document: { value: reader.value, locate } };
+}
+
+/** The tokens of the text, or the offset at which it is nested too deeply. */
+function tokenize(text: string, lines: LineCounter): CST.Token[] | number {
+  const parser = new Parser(lines.addNewLine);
+  const tokens: CST.Token[] = [];
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const token of parser.next(lexeme)) tokens.push(token);
+    if (parser.stack.length > maxDepth) return parser.offset;
+  }
+  tokens.push(...parser.end());
+  return tokens;
+}
+
+function explainYaml(code: string, message: string): { message: string; fix: string } {
+  switch (code) {
+    case 'TAB_AS_INDENT':
+      return { message: 'a tab stands where YAML wants spaces', fix: 'indent with spaces' };
+    case 'BAD_INDENT':
+      return { message: 'this line is indented differently from its neighbours', fix: 'align it with them' };
+    case 'TAG_RESOLVE_FAILED':
+      return { message: 'YAML tags are not used in a topology file', fix: 'take out the word that starts with "!"' };
+    case 'NON_STRING_KEY':
+      return { message: 'a key must be a plain text', fix: 'write it as key: value' };
+    case 'BAD_SCALAR_START':
+      return { message: `not valid YAML: ${lowerFirst(message)}`, fix: 'put the text in quotes' };
+    case 'MISSING_CHAR':
+      return { message: `not valid YAML: ${lowerFirst(message)}`, fix: 'close what was opened before' };
+    default:
+      return {
+        message: `not valid YAML: ${lowerFirst(message)}`,
+        fix: 'check the indentation, and put texts that hold ": ", "#", "{" or "[" in quotes',
+      };
+  }
+}
+
+function lowerFirst(text: string): string {
+  return text.slice(0, 1).toLowerCase() + text.slice(1);
+}
+
+/** One mistake often makes the parser stumble several times in the same line. */
+function firstOfEachLine(faults: readonly YamlFault[]): YamlFault[] {
+  const lines = new Map<number, YamlFault>();
+  for (const fault of faults) if (!lines.has(fault.line)) lines.set(fault.line, fault);
+  return [...lines.values()];
+}
+
+interface Offsets {
+  readonly key: number;
+  readonly value: number;
+}
+
+/** Walks the document once: makes the plain value, and notes where everything stands. */
+class Reader {
+  readonly value: unknown;
+  readonly faults: { readonly offset: number; readonly message: string; readonly fix: string }[] = [];
+  readonly #offsets = new Map<string, Offsets>();
+
+  constructor(document: Document.Parsed) {
+    this.value = this.#read(document.contents, [], 0);
+  }
+
+  offset(path: Path, on: 'key' | 'value'): number {
+    for (let length = path.length; length > 0; length--) {
+      const found = this.#offsets.get(JSON.stringify(path.slice(0, length)));
+      // What is missing inside something is shown at the key of that thing.
+      if (found !== undefined) return length < path.length || on === 'key' ? found.key : found.value;
+    }
+    return 0;
+  }
+
+  #read(node: unknown, path: Path, around: number): unknown {
+    if (node === null) return null;
+    if (!(isMap(node) || isSeq(node) || isScalar(node)) || node.anchor !== undefined) {
+      return this.#refuseAlias(offsetOf(node) ?? around);
+    }
+    if (isMap(node)) return this.#readMap(node.items, path, offsetOf(node) ?? around);
+    if (isScalar(node)) return node.value;
+    return node.items.map((item, index) => {
+      const offset = offsetOf(item) ?? around;
+      return this.#readAt(item, [...path, index], { key: offset, value: offset });
+    });
+  }
+
+  #readMap(items: readonly { key: unknown; value: unknown }[], path: Path, around: number): object {
+    const value: Record<string, unknown> = {};
+    const first = new Map<string, number>();
+    for (const item of items) {
+      const keyOffset = offsetOf(item.key) ?? around;
+      if (!isScalar(item.key) || typeof item.key.value !== 'string') {
+        this.#refuseAlias(keyOffset);
+        continue;
+      }
+      const key = item.key.value;
+      if (key === '__proto__') {
+        this.faults.push({ offset: keyOffset, message: 'unknown key "__proto__"', fix: 'take it out' });
+        continue;
+      }
+      if (first.has(key)) {
+        const fix = 'keep one of the two';
+        this.faults.push({ offset: keyOffset, message: `the key ${quote(key)} stands here twice`, fix });
+        continue;
+      }
+      first.set(key, keyOffset);
+      const offsets = { key: keyOffset, value: offsetOf(item.value) ?? keyOffset };
+      value[key] = this.#readAt(item.value, [...path, key], offsets);
+    }
+    return value;
+  }
+
+  #readAt(node: unknown, path: Path, offsets: Offsets): unknown {
+    this.#offsets.set(JSON.stringify(path), offsets);
+    return this.#read(node, path, offsets.value);
+  }
+
+  #refuseAlias(offset: number): undefined {
+    const message = 'YAML anchors and aliases are not used in a topology file';
+    this.faults.push({ offset, message, fix: 'write the value out' });
+    return undefined;
+  }
+}
+
+function offsetOf(node: unknown): number | undefined {
+  const range = (node as { range?: readonly number[] | null } | null)?.range;
+  return range?.[0];
+}
