@@ -1,0 +1,94 @@
+// The commands behind npm's scripts: prepare under the lock, then run the thing itself without it.
+'use strict';
+const fs = require('node:fs');
+const path = require('node:path');
+const { currentNode } = require('./current-node.cjs');
+const { locked } = require('./lock.cjs');
+const { build, install, servers } = require('./prepare.cjs');
+const { Halt, at, say } = require('./project.cjs');
+const { runNode } = require('./run.cjs');
+const { testRun } = require('./test-run.cjs');
+
+/** npm runs scripts in the project's folder and tells where the user was: FILE is meant from there. */
+const userDir = process.env.INIT_CWD ?? process.cwd();
+
+const commands = {
+  /** No arguments: the demo. A file: a daemon on it. Options alone go to the demo, other words are the CLI's commands. */
+  async start(args) {
+    const line = startArgs(args);
+    // A daemon on a file may not need a server of its own; the demo does, and so may help, which says so itself.
+    await prepare({ required: line[0] === 'demo' });
+    return (await runNode([at('dist/main.js'), ...line], { cwd: userDir })).code;
+  },
+
+  async test(args) {
+    const stages = await prepare({ aloud: true, required: true });
+    return testRun(args, stages);
+  },
+
+  /** The suite once more, on the newest Node.js that npm has. */
+  async 'test:current'(args) {
+    const node = await locked(currentNode);
+    say(`running the suite on Node.js ${node.version}`);
+    const env = { ...process.env, PATH: `${path.dirname(node.path)}${path.delimiter}${process.env.PATH}` };
+    const { run } = require('./run.cjs');
+    return (await run(node.path, [at('scripts/bootstrap.cjs'), 'test', ...args], { env })).code;
+  },
+
+  async bench(args) {
+    await prepare({ aloud: true, required: true });
+    return (await runNode(['--import', 'tsx', at('bench/run.ts'), ...args])).code;
+  },
+
+  /** Which nats-servers there are; `--retry` asks again for those that could not be had. */
+  async servers(args) {
+    await prepare({ aloud: true, required: true, args });
+    return 0;
+  },
+};
+
+/** What a CLI command is called cannot also be meant as a file, unless there is one. */
+const cliCommands = ['run', 'check', 'certs', 'status', 'demo', 'help'];
+const cliOptions = ['-h', '--help', '-V', '--version'];
+
+function startArgs(args) {
+  const first = args[0];
+  if (first === undefined) return ['demo'];
+  if (cliOptions.includes(first)) return args;
+  if (first.startsWith('-')) return ['demo', ...args];
+  if (cliCommands.includes(first) && !fs.existsSync(path.resolve(userDir, first))) return args;
+  return ['run', ...args];
+}
+
+/** Gives the time of each step, for the summary of `npm test`. */
+async function prepare(wanted) {
+  const stages = [];
+  const step = async (name, work) => {
+    const begun = Date.now();
+    await work();
+    stages.push([name, Date.now() - begun]);
+  };
+  await locked(async () => {
+    await step('install', install);
+    await step('build', build);
+    await step('servers', () => servers(wanted));
+  });
+  return stages;
+}
+
+async function main(argv) {
+  const [name, ...args] = argv;
+  if (!Object.hasOwn(commands, name ?? '')) {
+    console.error(`causeway: bootstrap.cjs knows ${Object.keys(commands).join(', ')}`);
+    process.exit(2);
+  }
+  try {
+    process.exit(await commands[name](args));
+  } catch (error) {
+    if (!(error instanceof Halt)) throw error;
+    if (error.message !== '') say(error.message);
+    process.exit(error.exitCode);
+  }
+}
+
+module.exports = { main };
