@@ -92,7 +92,11 @@ export class CertificateFiles implements CertificateSource {
     }
     this.#filesFailure = undefined;
     this.#current = checked;
-    for (const listener of [...this.#listeners]) listener(checked);
+    try {
+      for (const listener of [...this.#listeners]) listener(checked);
+    } catch (error) {
+      this.#filesFailure = failure('certificate-unusable', messageOf(error));
+    }
   }
 }
 

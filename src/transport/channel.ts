@@ -51,7 +51,7 @@ export interface Channel {
 
 /** The dialling end: one connection to one peer, many channels over it. */
 export interface Dialer {
-  /** Where the newest connection was made to; undefined before the first. */
+  /** Where new channels go: the address that is being dialled or was reached; undefined while there is none. */
   readonly address: { readonly host: string; readonly port: number } | undefined;
   /**
    * Opens a channel. Never throws: a failure to connect arrives as `ended`. `identity` is verified against the

@@ -87,9 +87,10 @@ class GrpcDialer implements Dialer {
         this.#lastGood = connection.index;
       },
       refused: (failure, final) => {
+        // Given up by its owner.
+        if (channel.isEnded) return;
         // A refusal of this stream says nothing against a connection that carries others.
         if (!(final && connection.established)) this.#drop(connection);
-        if (channel.isEnded) return;
         failed.set(connection.index, failure);
         if (final || failed.size === this.#options.addresses.length)
           channel.over(this.#summary(failed, failure, final));

@@ -56,7 +56,7 @@ describe('a listener', () => {
     expect(await said[0]!.untilEnded()).toEqual({});
 
     const aborted = openRecorded(dialer);
-    expect((await aborted.said.untilEnded()).failure?.reason).toBe('unreachable');
+    expect((await aborted.said.untilEnded()).failure?.reason).toBe('connection-lost');
     expect(await said[1]!.untilEnded()).toEqual({ failure: { reason: 'internal', detail: 'no' } });
   });
 

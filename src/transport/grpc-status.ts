@@ -62,8 +62,9 @@ export function failureOfStatus(status: StatusObject, established: boolean): Fai
   if (code === statusCode.UNIMPLEMENTED && !/HTTP status/.test(status.details)) {
     return { reason: 'version-mismatch', detail };
   }
-  if (established) return { reason: 'connection-lost', detail };
-  return connectFailure(detail);
+  // Before the stream was accepted, anything but a reset of it means that there was no daemon to accept it.
+  const reset = code === statusCode.CANCELLED || code === statusCode.INTERNAL;
+  return established || reset ? { reason: 'connection-lost', detail } : connectFailure(detail);
 }
 
 /** Finds the error of the last connection attempt in the sentence that grpc-js makes of it. */

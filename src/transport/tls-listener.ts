@@ -1,6 +1,6 @@
 import { constants, type X509Certificate } from 'node:crypto';
 import { performServerHandshake } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type SecureContextOptions, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { CertificateSource, Certificates } from '../security/identity.ts';
 import type { Address } from '../topology/plan.ts';
@@ -29,7 +29,8 @@ const maxRefusals = 64;
 export class TlsListener {
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
-  readonly #sockets = new Set<TLSSocket>();
+  /** Of all connections, those with a handshake under way included. */
+  readonly #sockets = new Set<Socket>();
   readonly #unsubscribe: () => void;
   #refusals = 0;
   #boundAddress: Address;
@@ -38,12 +39,16 @@ export class TlsListener {
     this.#options = options;
     this.#boundAddress = options.address;
     this.#server = createServer({ ...serverOptions, ...contextOptions(options.certs.current) });
-    // Before there is a certificate a handshake can only fail.
     this.#server.prependListener('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+      // Before there is a certificate a handshake can only fail.
       if (options.certs.current === undefined) socket.destroy();
     });
     this.#server.on('secureConnection', (socket) => this.#connected(socket));
-    this.#server.on('tlsClientError', (error, socket) => {
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      // Somebody only looked whether the port is open, as probes do.
+      if (error.code === 'ECONNRESET') return;
       options.onRefused(connectFailure(error.message), remoteOf(socket));
     });
     this.#unsubscribe = options.certs.subscribe((current) => this.#server.setSecureContext(contextOptions(current)));
@@ -92,8 +97,6 @@ export class TlsListener {
   }
 
   #connected(socket: TLSSocket): void {
-    this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
     socket.on('error', () => {
       // Closes the socket; gRPC and the refusal below notice that.
     });
