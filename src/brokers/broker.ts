@@ -61,33 +61,32 @@ export interface TailRecord {
 
 /** What a SinkLog tells its writer. */
 export interface SinkLogEvents {
-  /** Everything that was appended up to this sink sequence is stored. */
-  stored(upTo: number): void;
+  /** The first `count` appends since `restart` are stored, the last of them at `sinkSequence`. */
+  stored(count: number, sinkSequence: number): void;
   /**
    * An append was refused, or the answer is missing, or the connection was lost: nothing may be inferred about
-   * anything in flight. The writer re-reads before it goes on.
+   * anything in flight. The writer re-reads before it goes on. `chainBroken`: another writer's record came between.
    */
-  unsure(failure: Failure): void;
+  unsure(failure: Failure, chainBroken: boolean): void;
 }
 
-/**
- * A sink stream as an append-only log with optimistic concurrency: an append names the last sequence it expects, so
- * what is stored is always a prefix of what was sent.
- */
+/** A sink stream as an append-only log with optimistic concurrency. Every append is answered. */
 export interface SinkLog {
+  /** A new round of appends begins: answers to earlier ones that still come in are of no interest. */
+  restart(): void;
   /** Room for the headers of a batch about to be appended, in bytes of records and their number. */
   begin(lane: SinkLane, packedBytes: number, count: number): void;
   /**
-   * Appends the record the view stands on, expecting `expectLast`. With `answer`, `stored` or `unsure` follows. Returns a failure
-   * if the record can never be stored (too large, a subject that may not be written); nothing was sent then.
+   * Appends the record the view stands on. With `expectLast` the sink takes it only if that is its last sequence; without, the
+   * record carries its identity as message id. Returns a failure if the record can never be stored (too large, a subject that
+   * may not be written); nothing was sent then.
    */
   append(
     view: RecordView,
     lane: SinkLane,
     incarnation: string,
     previous: number,
-    expectLast: number,
-    answer: boolean,
+    expectLast: number | undefined,
   ): Failure | undefined;
 }
 

@@ -1,0 +1,148 @@
+import type { SinkLane, TailRecord } from '../brokers/broker.ts';
+import type { InBatch } from '../wire/batch.ts';
+import type { Position, Witness } from '../wire/position.ts';
+import type { Reason } from '../wire/reasons.ts';
+import { RecordView } from '../wire/record-view.ts';
+
+/** A batch on its way into the sink. */
+export interface BatchItem {
+  readonly kind: 'batch';
+  readonly lane: SinkLaneState;
+  readonly epoch: number;
+  readonly batch: InBatch;
+  readonly view: RecordView;
+  /** Sequences found to be held already when the item was walked; the others of it were appended. */
+  readonly duplicates: Set<number>;
+  /** Sequence space of the records that were first seen at the lane's source: cluster/stream/incarnation. */
+  readonly space: string;
+  /** Records appended by the present walk, and the last of them. */
+  appended: number;
+  last: LastRecord | undefined;
+  /** Offset behind the last record that was appended. */
+  walked: number;
+  /** Once the walk is at its end: how many appends of this round must be stored for the item to be complete. */
+  endAt: number;
+  /** The session ended in the middle of the walk: the rest is not appended. */
+  partial: boolean;
+}
+
+/** A gap on its way into the ledger. */
+export interface GapItem {
+  readonly kind: 'gap';
+  readonly lane: SinkLaneState;
+  readonly epoch: number;
+  readonly after: Position;
+  readonly upTo: Position;
+  readonly reason: Reason;
+}
+
+export type SinkItem = BatchItem | GapItem;
+
+/** A record of a lane in the sink. `digest` is absent when it was only seen in a headers-only scan. */
+export interface LastRecord {
+  readonly position: Position;
+  readonly seconds: number;
+  readonly nanos: number;
+  readonly sinkSequence: number;
+  digest?: Buffer;
+}
+
+/** What the writer of a sink stream knows and holds of one lane. */
+export class SinkLaneState {
+  readonly id: string;
+  cursor: Position | undefined;
+  /** The last record that is known to be stored. */
+  last: LastRecord | undefined;
+  /** Position of the last record that was appended, stored or not: the next one names it as its predecessor. */
+  tip: Position | undefined;
+  /** Sink sequence up to which every record of this lane is accounted for by `cursor` and `ahead`. */
+  accounted = 0;
+  /** Sequences behind the cursor that are stored although one before them is not: a hole left by a connection that came back. */
+  readonly ahead = new Set<number>();
+  /** Present while a session is open. */
+  session: { readonly lane: SinkLane; readonly epoch: number } | undefined;
+  /** Waiting to be appended, in order. */
+  readonly queue: SinkItem[] = [];
+  /** Items appended or being appended, not yet known to be stored. */
+  inFlight = 0;
+  gapPending: GapItem | undefined;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  /** Sequence of the record the next one follows on this lane, for the Causeway-Lane header; 0 at the start of an incarnation. */
+  previousFor(incarnation: string): number {
+    return this.tip?.incarnation === incarnation ? this.tip.sequence : 0;
+  }
+
+  /** True if the sink is known to hold this very position of the lane. */
+  holds(incarnation: string, sequence: number): boolean {
+    const cursor = this.cursor;
+    if (cursor !== undefined && cursor.incarnation !== incarnation) return false;
+    return (cursor !== undefined && sequence <= cursor.sequence) || this.ahead.has(sequence);
+  }
+
+  /**
+   * Takes in a record of this lane found in the sink. `contiguous`: no sequence of the sink is missing between the
+   * lane's last known record and this one, so that a missing predecessor was never stored rather than deleted since.
+   * Returns true if the record lies behind a hole.
+   */
+  observe(record: TailRecord, contiguous: boolean): boolean {
+    const { incarnation, sequence } = record.position;
+    const cursor = this.cursor ?? { incarnation, sequence: 0 };
+    if (cursor.incarnation === incarnation) {
+      if (sequence <= cursor.sequence) return false;
+      if (record.previous > cursor.sequence && contiguous) {
+        this.ahead.add(sequence);
+        return true;
+      }
+    }
+    this.moveCursor(record.position);
+    this.last = {
+      position: record.position,
+      seconds: record.origin.seconds,
+      nanos: record.origin.nanos,
+      sinkSequence: record.sinkSequence,
+    };
+    return false;
+  }
+
+  /** Moves the cursor, never back within an incarnation; what lay ahead of it and is now passed is forgotten. */
+  moveCursor(to: Position): void {
+    if (this.cursor?.incarnation === to.incarnation && to.sequence <= this.cursor.sequence) return;
+    if (this.cursor !== undefined && this.cursor.incarnation !== to.incarnation) this.ahead.clear();
+    this.cursor = to;
+    for (const sequence of this.ahead) if (sequence <= to.sequence) this.ahead.delete(sequence);
+  }
+
+  /** Sink sequence behind which a scan has to start to find everything of this lane that `cursor` does not say. */
+  scanFrom(writerStoredUpTo: number): number {
+    if (this.ahead.size > 0) return this.last?.sinkSequence ?? 0;
+    return this.inFlight === 0 ? writerStoredUpTo : this.accounted;
+  }
+
+  /** The newest witness, if its digest is known. */
+  witness(): Witness | undefined {
+    const last = this.last;
+    if (last?.digest === undefined) return undefined;
+    return { position: last.position, seconds: last.seconds, nanos: last.nanos, digest: last.digest };
+  }
+}
+
+export function batchItem(lane: SinkLaneState, session: { lane: SinkLane; epoch: number }, batch: InBatch): BatchItem {
+  return {
+    kind: 'batch',
+    lane,
+    epoch: session.epoch,
+    batch,
+    view: new RecordView(batch.packed),
+    duplicates: new Set(),
+    space: `${session.lane.from}/${session.lane.sourceStream}/${batch.incarnation}`,
+    appended: 0,
+    last: undefined,
+    walked: 0,
+    endAt: 0,
+    partial: false,
+  };
+}

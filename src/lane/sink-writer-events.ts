@@ -1,0 +1,80 @@
+import type { SinkLane } from '../brokers/broker.ts';
+import type { InBatch } from '../wire/batch.ts';
+import type { Position } from '../wire/position.ts';
+import type { Failure, Reason } from '../wire/reasons.ts';
+
+/**
+ * How records are appended. `chain`: each names the last sequence it expects, many in flight. `id`: each has a
+ * message id, fewer in flight; for streams that others write too, because there a chain would lose its order: a foreign
+ * record in between refuses one of ours and lets the next one pass.
+ */
+export type AppendMode = 'chain' | 'id';
+
+export interface SinkWriterOptions {
+  /** Records appended and not yet answered, in chain mode. The server drops what runs too far ahead of it. */
+  readonly maxInFlightRecords: number;
+  /** The same in id mode: a failure may put so many records out of order. */
+  readonly maxInFlightIdRecords: number;
+  readonly maxInFlightBytes: number;
+  /** Without an answer for so long, nothing is known about what is in flight. */
+  readonly answerTimeoutMs: number;
+  /** Id mode ends when no foreign record came for so long. */
+  readonly idModeMs: number;
+}
+
+export const sinkWriterDefaults: SinkWriterOptions = {
+  maxInFlightRecords: 4096,
+  maxInFlightIdRecords: 256,
+  maxInFlightBytes: 16 * 1024 * 1024,
+  answerTimeoutMs: 5000,
+  idModeMs: 60_000,
+};
+
+export type SinkWriterEvent =
+  /** First of all: the sink can be read and written, and needs no scan up to this sequence. */
+  | { readonly type: 'start'; readonly accounted: number }
+  /** The re-read that a `read` effect asked for is complete; `observe` was called for every record of it. */
+  | { readonly type: 'tail'; readonly lastSequence: number }
+  | { readonly type: 'read-failed'; readonly failure: Failure }
+  | { readonly type: 'open'; readonly lane: SinkLane; readonly epoch: number }
+  | { readonly type: 'close'; readonly lane: string; readonly epoch: number }
+  | { readonly type: 'batch'; readonly lane: string; readonly epoch: number; readonly batch: InBatch }
+  | GapEvent
+  | { readonly type: 'gap-recorded'; readonly lane: string; readonly epoch: number }
+  /** Every append of this round up to `count` is stored, the last of them at `sinkSequence`. */
+  | { readonly type: 'stored'; readonly count: number; readonly sinkSequence: number }
+  | { readonly type: 'unsure'; readonly failure: Failure; readonly chainBroken: boolean }
+  | { readonly type: 'tick' };
+
+export interface GapEvent {
+  readonly type: 'gap';
+  readonly lane: string;
+  readonly epoch: number;
+  readonly after: Position;
+  readonly upTo: Position;
+  readonly reason: Reason;
+}
+
+export type SinkWriterEffect =
+  /** Read the last sequence and every record behind `after`, tell `observe`, then send `tail` or `read-failed`. */
+  | { readonly type: 'read'; readonly after: number; readonly delayMs: number }
+  | StoredEffect
+  | (Omit<GapEvent, 'type'> & { readonly type: 'record-gap' })
+  /** The session of this lane cannot go on. */
+  | { readonly type: 'refused'; readonly lane: string; readonly epoch: number; readonly failure: Failure }
+  /** Nothing of this lane is in flight any more; its cursor is final until the next session opens. */
+  | { readonly type: 'idle'; readonly lane: string }
+  /** What keeps the sink from taking records; absent when it takes them again. */
+  | { readonly type: 'health'; readonly failure?: Failure }
+  | { readonly type: 'mode'; readonly mode: AppendMode };
+
+export interface StoredEffect {
+  readonly type: 'stored';
+  readonly lane: string;
+  readonly epoch: number;
+  readonly position: Position;
+  /** Bytes of the batch on the wire, for the credit. */
+  readonly bytes: number;
+  readonly records: number;
+  readonly duplicates: number;
+}
