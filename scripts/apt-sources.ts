@@ -76,7 +76,10 @@ export function parseOneLine(text: string): AptSource[] {
 export function debianMain(sources: readonly AptSource[], codename: string): AptSource | undefined {
   const names = [codename, 'stable', 'testing', 'unstable', 'sid'];
   const fitting = sources.filter(
-    (source) => source.components.includes('main') && source.suites.some((suite) => names.includes(suite)),
+    (source) =>
+      !source.uri.startsWith('cdrom:') &&
+      source.components.includes('main') &&
+      source.suites.some((suite) => names.includes(suite)),
   );
   const keyring = (source: AptSource): string | undefined => source.trust['Signed-By'];
   return (

@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type AptSource, formatDeb822 } from './apt-sources.ts';
+import type { DebianMachine } from './debian-machine.ts';
 
 export class AptError extends Error {
   override readonly name = 'AptError';
@@ -39,6 +40,23 @@ export async function fetchPackage(source: AptSource, suite: string, name: strin
   const unpacked = join(dir, 'unpacked');
   await execute('dpkg-deb', ['-x', join(dir, 'download', archive), unpacked], dir);
   return unpacked;
+}
+
+/**
+ * As fetchPackage. Newer suites are signed by keys that an old machine may not know. Those keys come in a package of the
+ * machine's own release, which it can verify: so what is fetched is always verified.
+ */
+export async function fetchVerified(machine: DebianMachine, suite: string, name: string, dir: string): Promise<string> {
+  const { source } = machine;
+  try {
+    return await fetchPackage(source, suite, name, join(dir, 'first'));
+  } catch (error) {
+    if (!(error instanceof AptError && error.keyMissing) || suite === machine.suite) throw error;
+    const keys = await fetchPackage(source, machine.suite, 'debian-archive-keyring', join(dir, 'keys'));
+    const keyring = join(keys, 'usr/share/keyrings/debian-archive-keyring.gpg');
+    const renewed: AptSource = { ...source, trust: { ...source.trust, 'Signed-By': keyring } };
+    return fetchPackage(renewed, suite, name, join(dir, 'second'));
+  }
 }
 
 /** Read after the machine's own configuration (-c), so that it can take back what would reach beyond our folder. */
@@ -77,9 +95,12 @@ function execute(command: string, args: readonly string[], cwd: string): Promise
   return new Promise((done, failed) => {
     execFile(command, args, options, (error, _stdout, stderr) => {
       if (error === null) return done();
+      const keyMissing = stderr.includes('NO_PUBKEY');
       const why =
         error.killed === true ? `no end after ${commandLimitMs / 1000} s` : complaint(stderr) || error.message;
-      failed(new AptError(`${command}: ${why}`, stderr.includes('NO_PUBKEY')));
+      failed(
+        new AptError(keyMissing ? `signed by a key that the keyring lacks: ${why}` : `${command}: ${why}`, keyMissing),
+      );
     });
   });
 }

@@ -14,8 +14,7 @@ import {
   projectCache,
   type ServerBinary,
 } from '../src/brokers/nats/server-binary.ts';
-import { AptError, fetchPackage } from './apt.ts';
-import type { AptSource } from './apt-sources.ts';
+import { AptError, fetchVerified } from './apt.ts';
 import { type DebianMachine, readMachine } from './debian-machine.ts';
 
 const cache = projectCache();
@@ -87,7 +86,7 @@ async function isSettled(outcome: Outcome | undefined, retry: boolean): Promise<
 async function fetchSuite(machine: DebianMachine, suite: string): Promise<Outcome> {
   const dir = await mkdtemp(join(cache, `fetching-${suite}-`));
   try {
-    const unpacked = await fetchTrusted(machine, suite, dir);
+    const unpacked = await fetchVerified(machine, suite, 'nats-server', dir);
     const binary = await usable(unpacked);
     const version = formatVersion(binary.version);
     await mkdir(join(cache, version), { recursive: true });
@@ -100,23 +99,6 @@ async function fetchSuite(machine: DebianMachine, suite: string): Promise<Outcom
     return { failure: error.message, atMs: Date.now() };
   } finally {
     await rm(dir, { recursive: true, force: true });
-  }
-}
-
-/**
- * Newer suites are signed by keys that an old machine may not know. Those keys come in a package of the machine's own
- * release, which it can verify: so what is fetched is always verified.
- */
-async function fetchTrusted(machine: DebianMachine, suite: string, dir: string): Promise<string> {
-  const { source } = machine;
-  try {
-    return await fetchPackage(source, suite, 'nats-server', join(dir, 'first'));
-  } catch (error) {
-    if (!(error instanceof AptError && error.keyMissing) || suite === machine.suite) throw error;
-    const keys = await fetchPackage(source, machine.suite, 'debian-archive-keyring', join(dir, 'keys'));
-    const keyring = join(keys, 'usr/share/keyrings/debian-archive-keyring.gpg');
-    const renewed: AptSource = { ...source, trust: { ...source.trust, 'Signed-By': keyring } };
-    return fetchPackage(renewed, suite, 'nats-server', join(dir, 'second'));
   }
 }
 

@@ -18,8 +18,8 @@ export type OnSkipped = (path: string, reason: string) => void;
 const name = 'nats-server';
 /** Where packages put it although PATH of an ordinary user often leaves these out. */
 const usualDirs: readonly string[] = ['/usr/sbin', '/usr/local/sbin'];
-/** A healthy binary answers in 20 ms; one that hangs must not hang us. */
-const versionLimitMs = 10_000;
+/** A healthy binary answers in 20 ms, a busy machine takes its time, and one that hangs must not hang us. */
+const defaultLimitMs = 10_000;
 
 /** Where `npm start` and `npm test` keep the servers they fetched: same depth below the project from src and from dist. */
 export function projectCache(): string {
@@ -29,12 +29,13 @@ export function projectCache(): string {
 /**
  * Every usable nats-server, newest first; of equal versions the one found first. `NATS_SERVER` (one path, or several
  * separated as in PATH) is an explicit choice: if set, nothing else is looked at. Otherwise PATH, the usual system
- * directories, then `extraDirs` and the folders right below them.
+ * directories, then `extraDirs` and the folders right below them. Each binary is asked for its version, within a limit.
  */
 export async function locateServers(
   env: NodeJS.ProcessEnv = process.env,
   extraDirs: readonly string[] = [projectCache()],
   onSkipped: OnSkipped = () => undefined,
+  versionLimitMs = defaultLimitMs,
 ): Promise<ServerBinary[]> {
   const chosen = splitPath(env.NATS_SERVER).map((path) => resolve(path));
   const candidates = chosen.length > 0 ? chosen : await searchedPaths(env, extraDirs);
@@ -48,7 +49,7 @@ export async function locateServers(
     }
     if (seen.has(path)) continue;
     seen.add(path);
-    const version = await readVersion(path);
+    const version = await readVersion(path, versionLimitMs);
     if (typeof version === 'string') onSkipped(path, version);
     else found.push({ path, version });
   }
@@ -117,12 +118,12 @@ function isAbsent(error: unknown): boolean {
 }
 
 /** The version that the binary itself prints, or why it cannot be used (a newer libc wanted, another architecture). */
-async function readVersion(path: string): Promise<ServerVersion | string> {
+async function readVersion(path: string, limitMs: number): Promise<ServerVersion | string> {
   return new Promise((done) => {
-    execFile(path, ['--version'], { timeout: versionLimitMs, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
+    execFile(path, ['--version'], { timeout: limitMs, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
       if (error !== null) {
         const said = stderr.trim().split('\n')[0];
-        const why = error.killed === true ? `no answer within ${versionLimitMs / 1000} s` : said || error.message;
+        const why = error.killed === true ? `no answer within ${limitMs / 1000} s` : said || error.message;
         done(`does not run: ${why}`);
         return;
       }
