@@ -53,6 +53,7 @@ class GrpcListener implements Listener {
   readonly #calls = new Set<Call>();
   #tls: TlsListener | undefined;
   #refusal: Failure | undefined;
+  #stopped: Promise<void> | undefined;
   /** Called whenever a call is over, while `stop` waits for that. */
   #onQuiet: (() => void) | undefined;
 
@@ -106,7 +107,12 @@ class GrpcListener implements Listener {
     }
   }
 
-  async stop(graceMs: number): Promise<void> {
+  stop(graceMs: number): Promise<void> {
+    this.#stopped ??= this.#stop(graceMs);
+    return this.#stopped;
+  }
+
+  async #stop(graceMs: number): Promise<void> {
     const failure: Failure = { reason: 'draining', detail: 'the listener is stopping' };
     this.#refusal ??= failure;
     this.#tls!.close();

@@ -66,7 +66,7 @@ export class TransportFixture {
 
   async proxy(target: DelayProxyOptions & { readonly host: string; readonly port: number }): Promise<DelayProxy> {
     const proxy = await DelayProxy.start(target, target);
-    this.#closing.push(() => proxy.stop());
+    this.#closing.unshift(() => proxy.stop());
     return proxy;
   }
 
