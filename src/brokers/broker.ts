@@ -74,8 +74,6 @@ export interface SinkLogEvents {
 export interface SinkLog {
   /** A new round of appends begins: answers to earlier ones that still come in are of no interest. */
   restart(): void;
-  /** Room for the headers of a batch about to be appended, in bytes of records and their number. */
-  begin(lane: SinkLane, packedBytes: number, count: number): void;
   /**
    * Appends the record the view stands on. With `expectLast` the sink takes it only if that is its last sequence; without, the
    * record carries its identity as message id. Returns a failure if the record can never be stored (too large, a subject that

@@ -34,7 +34,6 @@ class FakeSink implements SinkLog {
     this.ordinal = 0;
     this.answers.length = 0;
   }
-  begin(): void {}
   append(view: RecordView, lane: SinkLane, _inc: string, previous: number, expectLast: number | undefined): undefined {
     this.ordinal++;
     this.wire.push({

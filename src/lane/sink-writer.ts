@@ -230,7 +230,6 @@ export class SinkWriter {
       lane.inFlight++;
       if (lane.queue.length > 0) this.#turn.push(lane);
       this.#inFlightBytes += item.batch.packed.length;
-      this.#log.begin(lane.session!.lane, item.batch.packed.length, item.batch.count);
       return item;
     }
     return undefined;
@@ -480,7 +479,6 @@ export class SinkWriter {
       this.#released(item.lane);
     }
     this.#log.restart();
-    for (const item of this.#redo) this.#log.begin(item.lane.session!.lane, item.batch.packed.length, item.batch.count);
     if (!this.#careful) this.#report(undefined);
   }
 

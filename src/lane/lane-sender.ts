@@ -1,0 +1,176 @@
+import type { BatchBuilder } from '../wire/batch.ts';
+import type { Frame, Opening } from '../wire/frame.ts';
+import type { Position } from '../wire/position.ts';
+import type { Failure, Reason } from '../wire/reasons.ts';
+
+export type SenderEvent =
+  | { readonly type: 'batch'; readonly batch: BatchBuilder }
+  | { readonly type: 'gap'; readonly after: Position; readonly upTo: Position; readonly reason: Reason }
+  | { readonly type: 'source-failed'; readonly failure: Failure }
+  /** HTTP/2 has taken a frame of so many bytes. */
+  | { readonly type: 'taken'; readonly bytes: number }
+  | { readonly type: 'frame'; readonly frame: Frame }
+  /** The own daemon stops: read no more, wait for the acknowledgements. */
+  | { readonly type: 'drain' };
+
+export type SenderEffect =
+  /** A finished batch frame; `bytes` of it count against the credit. */
+  | { readonly type: 'send-batch'; readonly batch: BatchBuilder; readonly frame: number }
+  | { readonly type: 'send'; readonly frame: Exclude<Frame, { kind: 'batch' }> }
+  | { readonly type: 'pull'; readonly bytes: number }
+  | { readonly type: 'settle'; readonly position: Position }
+  | { readonly type: 'close'; readonly failure?: Failure };
+
+export interface LaneSenderOptions {
+  /** Bytes handed to the transport and not yet taken by it. */
+  readonly outboxBytes: number;
+}
+
+/**
+ * The sending end of one session of a lane, after the handshake. Pulls from its source no more than the receiver's credit
+ * and the own outbox allow (I5), and settles the source only up to what the receiver acknowledged as stored (I1).
+ */
+export class LaneSender {
+  readonly #epoch: number;
+  readonly #outboxBytes: number;
+  #creditLimit: number;
+  #sentBytes = 0;
+  #queuedBytes = 0;
+  #frame = 0;
+  #allowed = -1;
+  #sent: Position | undefined;
+  #stored: Position | undefined;
+  #state: 'open' | 'draining' | 'closed' = 'open';
+  #effects: SenderEffect[] = [];
+
+  constructor(opening: Pick<Opening, 'epoch' | 'cursor' | 'creditLimit'>, options: LaneSenderOptions) {
+    this.#epoch = opening.epoch;
+    this.#creditLimit = opening.creditLimit;
+    this.#sent = opening.cursor;
+    this.#stored = opening.cursor;
+    this.#outboxBytes = options.outboxBytes;
+  }
+
+  /** Bytes the receiver still allows. */
+  get creditBytes(): number {
+    return Math.max(0, this.#creditLimit - this.#sentBytes);
+  }
+
+  get stored(): Position | undefined {
+    return this.#stored;
+  }
+
+  /** The first pull, once the source is open. */
+  start(): readonly SenderEffect[] {
+    this.#effects = [];
+    this.#pull();
+    return this.#effects;
+  }
+
+  step(event: SenderEvent): readonly SenderEffect[] {
+    this.#effects = [];
+    if (this.#state === 'closed') return this.#effects;
+    switch (event.type) {
+      case 'batch':
+        if (this.#state === 'open') this.#onBatch(event.batch);
+        break;
+      case 'gap':
+        if (this.#state === 'open') {
+          this.#frame++;
+          this.#sent = event.upTo;
+          const { after, upTo, reason } = event;
+          this.#effects.push({
+            type: 'send',
+            frame: { kind: 'gap', epoch: this.#epoch, frame: this.#frame, stripe: 0, after, upTo, reason },
+          });
+        }
+        break;
+      case 'source-failed':
+        this.#close(event.failure);
+        break;
+      case 'taken':
+        this.#queuedBytes -= event.bytes;
+        this.#pull();
+        break;
+      case 'frame':
+        this.#onFrame(event.frame);
+        break;
+      case 'drain':
+        this.#drain();
+        break;
+    }
+    return this.#effects;
+  }
+
+  #onBatch(batch: BatchBuilder): void {
+    this.#frame++;
+    this.#sentBytes += batch.rawBytes;
+    this.#queuedBytes += batch.rawBytes;
+    this.#sent = { incarnation: batch.incarnation, sequence: batch.lastSequence };
+    this.#effects.push({ type: 'send-batch', batch, frame: this.#frame });
+    this.#pull();
+  }
+
+  #onFrame(frame: Frame): void {
+    switch (frame.kind) {
+      case 'ack':
+        if (frame.epoch !== this.#epoch) return;
+        this.#creditLimit = Math.max(this.#creditLimit, frame.creditLimit);
+        if (frame.stored !== undefined) {
+          this.#stored = frame.stored;
+          this.#effects.push({ type: 'settle', position: frame.stored });
+        }
+        if (this.#state === 'draining') this.#finishIfDone();
+        else this.#pull();
+        return;
+      case 'drain':
+        this.#drain();
+        return;
+      case 'goodbye':
+        this.#state = 'closed';
+        this.#effects.push({
+          type: 'close',
+          failure: { reason: frame.reason, detail: frame.detail, retryAfterMs: frame.retryAfterMs },
+        });
+        return;
+      case 'batch':
+      case 'gap':
+      case 'hello':
+      case 'welcome':
+        this.#close({ reason: 'bad-frame', detail: `${frame.kind} sent to a sender` });
+    }
+  }
+
+  #pull(): void {
+    if (this.#state !== 'open') return;
+    const bytes = Math.max(0, Math.min(this.creditBytes, this.#outboxBytes - this.#queuedBytes));
+    if (bytes === this.#allowed) return;
+    this.#allowed = bytes;
+    this.#effects.push({ type: 'pull', bytes });
+  }
+
+  #drain(): void {
+    if (this.#state !== 'open') return;
+    this.#state = 'draining';
+    this.#effects.push({ type: 'pull', bytes: 0 }, { type: 'send', frame: { kind: 'drain', reason: 'draining' } });
+    this.#finishIfDone();
+  }
+
+  #finishIfDone(): void {
+    const sent = this.#sent;
+    const stored = this.#stored;
+    const done =
+      sent === undefined ||
+      (stored !== undefined && stored.incarnation === sent.incarnation && stored.sequence >= sent.sequence);
+    if (done) this.#close({ reason: 'draining', detail: 'everything sent is stored' });
+  }
+
+  #close(failure: Failure): void {
+    this.#state = 'closed';
+    const { reason, detail, retryAfterMs = 0 } = failure;
+    this.#effects.push(
+      { type: 'send', frame: { kind: 'goodbye', reason, detail, retryAfterMs } },
+      { type: 'close', failure },
+    );
+  }
+}
