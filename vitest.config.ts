@@ -1,7 +1,11 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const globalSetup = ['test/support/global-setup.ts'];
 const setupFiles = ['test/support/print-logs.ts'];
+
+// Most tests wait for servers and not for the processor. The same in all projects, so that they share one pool.
+const maxWorkers = Math.max(2, availableParallelism());
 
 export default defineConfig({
   test: {
@@ -12,6 +16,7 @@ export default defineConfig({
           include: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/presubmit/**/*.test.ts'],
           globalSetup,
           testTimeout: 20_000,
+          maxWorkers,
         },
       },
       {
@@ -22,7 +27,7 @@ export default defineConfig({
           setupFiles,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          maxWorkers: 2,
+          maxWorkers,
         },
       },
       {
@@ -33,7 +38,7 @@ export default defineConfig({
           setupFiles,
           testTimeout: 180_000,
           hookTimeout: 60_000,
-          maxWorkers: 2,
+          maxWorkers,
         },
       },
     ],

@@ -16,8 +16,8 @@ const commands = {
   /** No arguments: the demo. A file: a daemon on it. Options alone go to the demo, other words are the CLI's commands. */
   async start(args) {
     const line = startArgs(args);
-    // A daemon on a file may not need a server of its own; the demo does, and so may help, which says so itself.
-    await prepare({ required: line[0] === 'demo' });
+    // The demo needs a server; a daemon on a file may need one, and then says so itself; other commands do not.
+    await prepare({ required: line[0] === 'demo', skip: !['demo', 'run'].includes(line[0]) });
     return (await runNode([at('dist/main.js'), ...line], { cwd: userDir })).code;
   },
 
@@ -71,7 +71,7 @@ async function prepare(wanted) {
   await locked(async () => {
     await step('install', install);
     await step('build', build);
-    await step('servers', () => servers(wanted));
+    if (!wanted.skip) await step('servers', () => servers(wanted));
   });
   return stages;
 }
