@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { formatBytes, formatCount, formatDuration, orUnknown } from '../lib/format.ts';
 import { healthz } from './health.ts';
+import { lagText } from './lag-text.ts';
 import { pageScript, pageStyle } from './page-assets.ts';
 import type { DaemonStatus, LaneState, LaneStatus, LinkStatus, PeerStatus } from './status.ts';
 
@@ -96,17 +97,11 @@ function problems(status: DaemonStatus): string {
 }
 
 function laneRow(lane: LaneStatus, { nowMs }: DaemonStatus): string[] {
-  const lag =
-    lane.lagRecords === undefined && lane.lagSeconds === undefined
-      ? orUnknown(undefined, formatCount)
-      : [orUnknown(lane.lagRecords, formatCount), orUnknown(lane.lagSeconds, (s) => formatDuration(s * 1000))].join(
-          ' / ',
-        );
   return [
     escapeHtml(lane.lane),
     stateCell(tones[lane.state], lane.state, lane, nowMs),
     ago(lane.sinceMs, nowMs),
-    escapeHtml(lag),
+    escapeHtml(lagText(lane, nowMs)),
     orUnknown(lane.storedSequence, formatCount),
     formatCount(lane.recordsTotal),
     orUnknown(lane.inflightBytes, formatBytes),

@@ -1,0 +1,34 @@
+import { describe, expect, it } from 'vitest';
+import { parseCluster, parseDays, parseDurationMs, parseHost, parseMonitor, parseTrustDomain } from './arguments.ts';
+
+describe('arguments', () => {
+  it('times carry their unit', () => {
+    expect(['500ms', '30s', '2m', '1h', '0s'].map(parseDurationMs)).toEqual([500, 30_000, 120_000, 3_600_000, 0]);
+    for (const bad of ['', '30', '30 s', '-1s', '1.5s', '1d', '1000h', 's']) {
+      expect(() => parseDurationMs(bad), bad).toThrow();
+    }
+  });
+
+  it('days are whole and not none', () => {
+    expect(parseDays('90')).toBe(90);
+    for (const bad of ['0', '-1', '1.5', 'x', '']) expect(() => parseDays(bad), bad).toThrow();
+  });
+
+  it('names are as in the topology file', () => {
+    expect(parseCluster('plant-a', ['hub'])).toEqual(['hub', 'plant-a']);
+    expect(parseCluster('hub', ['hub'])).toEqual(['hub']);
+    for (const bad of ['Hub', 'a b', '', 'x'.repeat(33), '../x']) expect(() => parseCluster(bad), bad).toThrow();
+    expect(parseTrustDomain('acme.example')).toBe('acme.example');
+    for (const bad of ['Acme', '-x', 'a/b', '']) expect(() => parseTrustDomain(bad), bad).toThrow();
+    expect(parseHost('::1', ['a.example'])).toEqual(['a.example', '::1']);
+    expect(() => parseHost('a b')).toThrow();
+  });
+
+  it('a monitor is a URL, or host and port', () => {
+    const under = (text: string) => new URL('statusz', parseMonitor(text)).href;
+    expect(under('127.0.0.1:7444')).toBe('http://127.0.0.1:7444/statusz');
+    expect(under('http://[::1]:7444')).toBe('http://[::1]:7444/statusz');
+    expect(under('https://ops.example/hub')).toBe('https://ops.example/hub/statusz');
+    expect(() => parseMonitor('x y')).toThrow();
+  });
+});

@@ -1,0 +1,52 @@
+import { InvalidArgumentError } from 'commander';
+
+const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+/** What a timer of Node can hold. */
+const maxMs = 2 ** 31 - 1;
+
+/** `30s`, `500ms`, `2m`, `1h` as milliseconds; units are written out, as in the topology file. */
+export function parseDurationMs(text: string): number {
+  const match = /^(\d+)(ms|s|m|h)$/.exec(text);
+  const ms = match === null ? Number.NaN : Number(match[1]) * (unitsMs[match[2] ?? ''] ?? Number.NaN);
+  if (!(ms <= maxMs)) throw new InvalidArgumentError('Write a number and its unit, such as 30s, 500ms or 2m.');
+  return ms;
+}
+
+/** A whole number of days, from 1. */
+export function parseDays(text: string): number {
+  const days = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (days < 1) throw new InvalidArgumentError('Write a whole number of days, from 1.');
+  return days;
+}
+
+/** The name of a cluster, as in a topology file. */
+export function parseCluster(text: string, before: readonly string[] = []): readonly string[] {
+  if (!/^[a-z0-9-]{1,32}$/.test(text)) {
+    throw new InvalidArgumentError('A cluster is named by 1 to 32 of a-z, 0-9 and -.');
+  }
+  return before.includes(text) ? before : [...before, text];
+}
+
+/** A trust domain, as in a topology file. */
+export function parseTrustDomain(text: string): string {
+  if (!/^[a-z0-9][a-z0-9._-]{0,254}$/.test(text)) {
+    throw new InvalidArgumentError(
+      'A trust domain is written with a-z, 0-9, ., _ and -, such as acme or acme.example.',
+    );
+  }
+  return text;
+}
+
+/** A DNS name or an IP address; the option may be given several times. */
+export function parseHost(text: string, before: readonly string[] = []): readonly string[] {
+  if (!/^[A-Za-z0-9*._:-]+$/.test(text)) throw new InvalidArgumentError('Write a DNS name or an IP address.');
+  return [...before, text];
+}
+
+/** Base URL of a monitor, from a URL or from `host:port`. */
+export function parseMonitor(text: string): URL {
+  const full = /^https?:\/\//.test(text) ? text : `http://${text}`;
+  if (!URL.canParse(full)) throw new InvalidArgumentError('Write a URL such as http://127.0.0.1:7444.');
+  const url = new URL(full);
+  return new URL(`${url.pathname.replace(/\/$/, '')}/`, url);
+}

@@ -1,0 +1,93 @@
+import { resolve } from 'node:path';
+import { Command } from 'commander';
+import { type Logger, logLevels } from '../lib/logger.ts';
+import { createLogger, isLogLevel, type RootLogger } from '../ops/log.ts';
+import { checkFiles, loadTopology } from '../topology/load.ts';
+import type { Plan } from '../topology/plan.ts';
+import { formatProblem, quote } from '../topology/problem.ts';
+import { parseDurationMs } from './arguments.ts';
+import { type Cli, CliError } from './cli.ts';
+import { exitCodes } from './exit-codes.ts';
+import { type Served, serve } from './serve.ts';
+
+const defaultFile = '/etc/causeway/topology.yaml';
+
+const help = `
+The file is FILE, or --config, or CAUSEWAY_CONFIG, or ${defaultFile}.
+SIGTERM and SIGINT drain: sources stop, what is in flight is stored and acknowledged, exit code 0. A second signal ends
+the daemon at once with exit code 1; nothing is lost by that either, the next start goes on where the sink stands.
+
+Examples:
+  causeway run topologies/hub.yaml
+  CAUSEWAY_CONFIG=/etc/causeway/plant.yaml causeway run --drain-timeout 10s
+  CAUSEWAY_LOG=debug causeway run --config hub.yaml
+`;
+
+const daemonModule: string = '../daemon/daemon.ts';
+
+interface DaemonModule {
+  startDaemon(plan: Plan, options: { readonly log: Logger; readonly version: string }): Promise<Served>;
+}
+
+interface RunOptions {
+  readonly config?: string;
+  readonly drainTimeout: number;
+}
+
+/** `causeway run [FILE]`: the daemon of one cluster, in the foreground. */
+export function runCommand(cli: Cli): Command {
+  return new Command('run')
+    .description('run the daemon of one cluster')
+    .argument('[FILE]', 'topology file of this cluster')
+    .option('-c, --config <FILE>', 'the same, as an option')
+    .option('--drain-timeout <TIME>', 'how long a stopping daemon may drain', parseDurationMs, parseDurationMs('30s'))
+    .addHelpText('after', help)
+    .action(async (file: string | undefined, options: RunOptions) => {
+      await run(cli, chooseFile(cli, file, options.config), options.drainTimeout);
+    });
+}
+
+function chooseFile(cli: Cli, argument: string | undefined, option: string | undefined): string {
+  if (argument !== undefined && option !== undefined && resolve(argument) !== resolve(option)) {
+    throw new CliError(exitCodes.usage, `two files were given: ${argument} and --config ${option}`);
+  }
+  // An empty variable is what is left of one that somebody forgot to set.
+  return argument ?? option ?? (cli.env.CAUSEWAY_CONFIG || defaultFile);
+}
+
+/** JSON by default, lines for people on a terminal. */
+function openLog(cli: Cli): RootLogger {
+  const level = cli.env.CAUSEWAY_LOG || 'info';
+  if (!isLogLevel(level)) {
+    throw new CliError(
+      exitCodes.usage,
+      `CAUSEWAY_LOG is ${quote(level)}; it takes ${[...logLevels, 'silent'].join(', ')}`,
+    );
+  }
+  const pretty = cli.stderrIsTerminal;
+  return createLogger({ level, pretty, color: pretty && !cli.env.NO_COLOR });
+}
+
+async function run(cli: Cli, file: string, drainTimeoutMs: number): Promise<void> {
+  const log = openLog(cli);
+  try {
+    const loaded = loadTopology(file);
+    const problems = loaded.ok ? checkFiles(loaded.plan, cli.env) : loaded.problems;
+    if (!loaded.ok || problems.length > 0) {
+      for (const problem of problems) cli.err(`${formatProblem(problem)}\n`);
+      cli.finish(exitCodes.topologyInvalid);
+      return;
+    }
+    for (const warning of loaded.warnings) log.warn('topology-warning', { text: formatProblem(warning) });
+    const start = (): Promise<Served> => startDaemon(loaded.plan, log, cli.version);
+    cli.finish(await serve(start, { log, drainTimeoutMs, signals: cli.signals }));
+  } finally {
+    log.flush();
+  }
+}
+
+/** Only a daemon needs the daemon: other commands start without loading it. */
+async function startDaemon(plan: Plan, log: RootLogger, version: string): Promise<Served> {
+  const daemon = (await import(daemonModule)) as DaemonModule;
+  return await daemon.startDaemon(plan, { log, version });
+}
