@@ -37,7 +37,7 @@ export function checkGraph(files: readonly Plan[]): Problem[] {
   for (const plan of plans) {
     for (const peer of plan.peers) {
       const other = clusters.get(peer.cluster);
-      if (other !== undefined) problems.push(...peering(plan, peer, other));
+      if (other !== undefined) problems.push(...peering(plan, peer, other, clusters));
     }
   }
   const declared = declaredLanes(plans);
@@ -52,13 +52,12 @@ function declaredLanes(plans: readonly Plan[]): Declared[] {
 }
 
 /** How `plan` sees `peer`, against how the peer's own file sees `plan`. */
-function peering(plan: Plan, peer: PeerPlan, other: Plan): Problem[] {
+function peering(plan: Plan, peer: PeerPlan, other: Plan, clusters: ReadonlyMap<string, Plan>): Problem[] {
   const back = other.peers.find(({ cluster }) => cluster === plan.cluster);
   if (back === undefined) {
-    const meant = nearest(
-      plan.cluster,
-      other.peers.map(({ cluster }) => cluster),
-    );
+    // A name that has a file of its own is meant as it is.
+    const others = other.peers.map(({ cluster }) => cluster).filter((cluster) => !clusters.has(cluster));
+    const meant = nearest(plan.cluster, others);
     const message = `${fileOf(other)} has no peer ${quote(plan.cluster)}`;
     const add = `add ${plan.cluster}: {} to the peers there`;
     const fix = meant === undefined ? add : `${add}, unless its peer ${quote(meant)} is meant to be this cluster`;

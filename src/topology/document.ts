@@ -69,7 +69,9 @@ function tokenize(text: string, lines: LineCounter): CST.Token[] | number {
   return tokens;
 }
 
-function explainYaml(code: string, message: string): { message: string; fix: string } {
+function explainYaml(code: string, text: string): { message: string; fix: string } {
+  // Some messages end in a piece of the file, which may be a secret.
+  const message = text.replace(/: ".*$/s, '');
   switch (code) {
     case 'TAB_AS_INDENT':
       return { message: 'a tab stands where YAML wants spaces', fix: 'indent with spaces' };
@@ -82,7 +84,10 @@ function explainYaml(code: string, message: string): { message: string; fix: str
     case 'BAD_SCALAR_START':
       return { message: `not valid YAML: ${lowerFirst(message)}`, fix: 'put the text in quotes' };
     case 'MISSING_CHAR':
-      return { message: `not valid YAML: ${lowerFirst(message)}`, fix: 'close what was opened before' };
+      return {
+        message: `not valid YAML: ${lowerFirst(message).replace(/["'](quote)/, '$1')}`,
+        fix: 'close what was opened before',
+      };
     default:
       return {
         message: `not valid YAML: ${lowerFirst(message)}`,
@@ -159,7 +164,8 @@ class Reader {
         continue;
       }
       first.set(key, keyOffset);
-      const offsets = { key: keyOffset, value: offsetOf(item.value) ?? keyOffset };
+      // A value that is left empty is shown at its key.
+      const offsets = { key: keyOffset, value: isEmpty(item.value) ? keyOffset : (offsetOf(item.value) ?? keyOffset) };
       value[key] = this.#readAt(item.value, [...path, key], offsets);
     }
     return value;
@@ -175,6 +181,10 @@ class Reader {
     this.faults.push({ offset, message, fix: 'write the value out' });
     return undefined;
   }
+}
+
+function isEmpty(node: unknown): boolean {
+  return isScalar(node) && node.value === null && node.range?.[0] === node.range?.[1];
 }
 
 function offsetOf(node: unknown): number | undefined {

@@ -106,12 +106,16 @@ function wrongType(schema: Schema | undefined, found: unknown, noun: string, pat
     };
   }
   if (path.length === 0)
-    return { message: `the file holds ${nounOf(found)}`, fix: 'write keys and values, starting with version: 1' };
+    return {
+      message: `${nounOf(found)} stands where keys and values belong`,
+      fix: 'write keys and values, starting with version: 1',
+    };
   const example = examples?.[0] === undefined ? undefined : flow(examples[0]);
   const write = example === undefined ? 'see topologies/README.md' : `write it as ${example}`;
   if (found === null) return { message: `${name} has no value`, fix: `${write}, or take the key out` };
   const message = `${name} must be ${title ?? noun}, not ${nounOf(found)}`;
-  if (noun === 'a text' && (typeof found === 'number' || typeof found === 'boolean')) {
+  const isPlain = typeof found === 'number' || typeof found === 'boolean';
+  if (noun === 'a text' && isPlain && schema !== undefined && z.safeParse(schema, String(found)).success) {
     return { message, fix: `put it in quotes if it is meant: "${String(found)}"` };
   }
   return { message, fix: write };

@@ -46,11 +46,16 @@ export const trustDomain = matching(
   'use a-z, 0-9, ".", "_" and "-", as in the certificates: spiffe://TRUST-DOMAIN/CLUSTER',
 );
 
-export const envName = matching(
-  'the name of an environment variable',
-  'NATS_PASSWORD',
-  /^[A-Za-z_][A-Za-z0-9_]*$/,
-  'use letters, digits and "_", without "$"',
+const envPattern = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** What is no name may be the secret itself, put in the wrong place: it is not repeated. */
+export const envName = leaf('the name of an environment variable', 'NATS_PASSWORD', envPattern, (text) =>
+  envPattern.test(text)
+    ? undefined
+    : {
+        message: 'this is not the name of an environment variable',
+        fix: 'use letters, digits and "_", without "$", as NATS_PASSWORD',
+      },
 );
 
 export const path = leaf('a path', 'certs/hub.crt', undefined, (text) =>

@@ -2,6 +2,8 @@
 export function nearest(text: string, candidates: Iterable<string>): string | undefined {
   // Nobody misspells a name of this length by two letters, and the distance below costs its square.
   if (text.length > 64) return undefined;
+  // One letter in place of another is no misspelling but another name.
+  if (text.length < 2) return undefined;
   const typed = text.toLowerCase();
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(text.length / 3)) + 1;
