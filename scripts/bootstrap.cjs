@@ -3,15 +3,10 @@
 // biome-ignore-all lint: written for old versions of Node on purpose, see above
 var needed = [20, 19];
 var have = process.versions.node.split('.').map(Number);
+var told = 'causeway: needs Node.js ' + needed.join('.') + ' or later, this is ' + process.versions.node;
 
 if (have[0] < needed[0] || (have[0] === needed[0] && have[1] < needed[1])) {
-  console.error(
-    'causeway: needs Node.js ' +
-      needed.join('.') +
-      ' or later, this is ' +
-      process.versions.node +
-      ': install a current Node.js',
-  );
+  console.error(told + ': install a current Node.js');
   process.exit(1);
 } else {
   require('./lib/commands.cjs').main(process.argv.slice(2));

@@ -5,14 +5,14 @@ const path = require('node:path');
 const { setTimeout: delay } = require('node:timers/promises');
 const { cache, say } = require('./project.cjs');
 
-const file = path.join(cache, 'bootstrap.lock');
+const ours = path.join(cache, 'bootstrap.lock');
 
 /** Runs `work` while holding the lock. A lock whose process is dead is taken over. */
-async function locked(work) {
+async function locked(work, file = ours) {
   const mine = JSON.stringify({ pid: process.pid, start: startOf(process.pid) });
-  await acquire(mine);
+  await acquire(file, mine);
   const release = () => {
-    if (read() === mine) fs.rmSync(file, { force: true });
+    if (read(file) === mine) fs.rmSync(file, { force: true });
   };
   process.once('exit', release);
   try {
@@ -23,8 +23,8 @@ async function locked(work) {
   }
 }
 
-async function acquire(mine) {
-  fs.mkdirSync(cache, { recursive: true });
+async function acquire(file, mine) {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
   for (let told = false; ; ) {
     try {
       fs.writeFileSync(file, mine, { flag: 'wx' });
@@ -32,11 +32,11 @@ async function acquire(mine) {
     } catch (error) {
       if (error.code !== 'EEXIST') throw error;
     }
-    const theirs = read();
+    const theirs = read(file);
     if (theirs === undefined) continue;
-    const holder = holderOf(theirs);
+    const holder = holderOf(file, theirs);
     if (holder === undefined) {
-      takeAway(theirs);
+      takeAway(file, theirs);
       continue;
     }
     if (!told) say(`waiting for another run to finish its preparation (process ${holder})`);
@@ -46,7 +46,7 @@ async function acquire(mine) {
 }
 
 /** The pid of a living holder. A file that was written a moment ago may still be empty: its writer lives. */
-function holderOf(content) {
+function holderOf(file, content) {
   if (content === '' && Date.now() - fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs < 5_000) return 'starting';
   let holder;
   try {
@@ -59,7 +59,7 @@ function holderOf(content) {
 }
 
 /** Renaming is atomic: if two see the same dead lock, one of them moves it, and a lock taken meanwhile is put back. */
-function takeAway(dead) {
+function takeAway(file, dead) {
   const aside = `${file}.${process.pid}`;
   try {
     fs.renameSync(file, aside);
@@ -70,7 +70,7 @@ function takeAway(dead) {
   fs.rmSync(aside, { force: true });
 }
 
-function read() {
+function read(file) {
   try {
     return fs.readFileSync(file, 'utf8');
   } catch (error) {
