@@ -38,8 +38,8 @@ export interface SinkLane {
   /** The cluster at the sending end. */
   readonly from: string;
   readonly sourceStream: string;
-  /** Subject at the sink. `origin` is the cluster where the record was first seen. */
-  map(subject: string, origin: string): string;
+  /** Subject at the sink; undefined if the mapping yields none that may be written. `origin`: where the record was first seen. */
+  map(subject: string, origin: string): string | undefined;
   /** Whether the own grants allow writing this subject. */
   allows(subject: string): boolean;
 }

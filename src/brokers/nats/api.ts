@@ -1,0 +1,95 @@
+import { JetStreamApiError } from '@nats-io/jetstream';
+import type { NatsConnection } from 'nats';
+
+const timeoutMs = 5000;
+
+/** The part of a stream's information that Causeway uses (STREAM.INFO). */
+export interface StreamInfo {
+  readonly created: string;
+  readonly config: {
+    readonly name: string;
+    readonly subjects?: readonly string[];
+    readonly retention: 'limits' | 'interest' | 'workqueue';
+    readonly max_msgs_per_subject?: number;
+    readonly num_replicas: number;
+    readonly discard?: 'old' | 'new';
+    readonly no_ack?: boolean;
+    readonly sealed?: boolean;
+    readonly mirror?: unknown;
+  };
+  readonly state: {
+    readonly messages: number;
+    readonly bytes: number;
+    readonly first_seq: number;
+    readonly last_seq: number;
+  };
+}
+
+/** A stored message as STREAM.MSG.GET gives it. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly sequence: number;
+  readonly seconds: number;
+  readonly nanos: number;
+  readonly headers: Buffer;
+  readonly payload: Buffer;
+}
+
+interface ApiAnswer {
+  readonly error?: { readonly code: number; readonly err_code: number; readonly description: string };
+}
+
+/** A call of the JetStream API. Throws JetStreamApiError for what the server refuses, the client's errors otherwise. */
+export async function call<T>(nc: NatsConnection, subject: string, body?: unknown): Promise<T> {
+  const message = await nc.request(subject, body === undefined ? undefined : JSON.stringify(body), {
+    timeout: timeoutMs,
+  });
+  const answer = message.json<T & ApiAnswer>();
+  if (answer.error !== undefined) throw new JetStreamApiError(answer.error);
+  return answer;
+}
+
+export function streamInfo(nc: NatsConnection, api: string, stream: string): Promise<StreamInfo> {
+  return call<StreamInfo>(nc, `${api}.STREAM.INFO.${stream}`);
+}
+
+/** The message at a sequence, asked of the stream's leader; undefined if there is none there. */
+export async function messageAt(
+  nc: NatsConnection,
+  api: string,
+  stream: string,
+  sequence: number,
+): Promise<StoredMessage | undefined> {
+  interface Answer {
+    readonly message: {
+      readonly subject: string;
+      readonly seq: number;
+      readonly hdrs?: string;
+      readonly data?: string;
+      readonly time: string;
+    };
+  }
+  try {
+    const { message } = await call<Answer>(nc, `${api}.STREAM.MSG.GET.${stream}`, { seq: sequence });
+    return {
+      subject: message.subject,
+      sequence: message.seq,
+      ...parseTime(message.time),
+      headers: Buffer.from(message.hdrs ?? '', 'base64'),
+      payload: Buffer.from(message.data ?? '', 'base64'),
+    };
+  } catch (error) {
+    if (error instanceof JetStreamApiError && (error.code === 10037 || error.code === 10043)) return undefined;
+    throw error;
+  }
+}
+
+/** RFC 3339 with up to nine fractional digits, as Go writes it. */
+export function parseTime(text: string): { readonly seconds: number; readonly nanos: number } {
+  const match = /^(.{19})(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(text);
+  if (match === null) throw new Error(`not a time: ${text}`);
+  return {
+    seconds: Math.floor(Date.parse(`${match[1]}${match[3]}`) / 1000),
+    nanos: Number((match[2] ?? '').padEnd(9, '0')),
+  };
+}

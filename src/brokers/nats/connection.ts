@@ -1,0 +1,216 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type Authenticator,
+  connect,
+  credsAuthenticator,
+  type NatsConnection,
+  type NodeConnectionOptions,
+  nkeyAuthenticator,
+  PermissionViolationError,
+  tokenAuthenticator,
+  usernamePasswordAuthenticator,
+} from 'nats';
+import type { Logger } from '../../lib/logger.ts';
+import type { NatsPlan, SecretRef } from '../../topology/plan.ts';
+import { type Failure, FailureError } from '../../wire/reasons.ts';
+import { natsFailure } from './errors.ts';
+
+/** Longest wait between attempts to make the first connection. */
+const maxWaitMs = 2000;
+
+/** What a NatsLink tells its owner. */
+export interface NatsLinkEvents {
+  /** Connected, for the first time or again: nothing of before may be assumed. */
+  connected(): void;
+  /** What was published and not answered is unknown: the client throws its outbound buffer away without an error. */
+  disconnected(failure: Failure): void;
+  /** The server refused a publish or a subscription for want of a permission. */
+  denied(failure: Failure): void;
+}
+
+/**
+ * A connection to the own cluster that is kept up for ever. The official client reconnects by itself once it was connected; the
+ * first connection, and one that it gave up, are made here, so that a wrong password is a named state that heals.
+ */
+export class NatsLink {
+  readonly #plan: NatsPlan;
+  readonly #name: string;
+  readonly #log: Logger;
+  readonly #listeners = new Set<Partial<NatsLinkEvents>>();
+  readonly #stopped = new AbortController();
+  #connection: NatsConnection | undefined;
+  #up = false;
+  #failure: Failure | undefined = { reason: 'nats-unreachable', detail: 'not connected yet' };
+  #sinceMs = Date.now();
+  #running: Promise<void> | undefined;
+
+  constructor(options: { readonly plan: NatsPlan; readonly name: string; readonly log: Logger }) {
+    this.#plan = options.plan;
+    this.#name = options.name;
+    this.#log = options.log;
+  }
+
+  /** The connection, while it is up. */
+  get connection(): NatsConnection | undefined {
+    return this.#up ? this.#connection : undefined;
+  }
+
+  get failure(): Failure | undefined {
+    return this.#failure;
+  }
+
+  /** When the present state began, Unix ms. */
+  get sinceMs(): number {
+    return this.#sinceMs;
+  }
+
+  /** Prefix of the JetStream API of this cluster's domain. */
+  get api(): string {
+    return this.#plan.domain === undefined ? '$JS.API' : `$JS.${this.#plan.domain}.API`;
+  }
+
+  /** The connection; throws FailureError with the present reason while there is none. */
+  require(): NatsConnection {
+    if (this.connection !== undefined) return this.connection;
+    const { reason, detail } = this.#failure ?? { reason: 'nats-unreachable' as const, detail: 'not connected' };
+    throw new FailureError(reason, detail);
+  }
+
+  /** Calls back on every change; at once if connected already. Returns the way to stop that. */
+  listen(events: Partial<NatsLinkEvents>): () => void {
+    this.#listeners.add(events);
+    if (this.#up) queueMicrotask(() => this.#listeners.has(events) && this.#up && events.connected?.());
+    return () => this.#listeners.delete(events);
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort();
+    await this.#connection?.close();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    for (let wait = 100; !this.#stopped.signal.aborted; wait = Math.min(maxWaitMs, wait * 2)) {
+      try {
+        const connection = await connect(this.#options());
+        this.#connection = connection;
+        if (this.#stopped.signal.aborted) {
+          await connection.close();
+          return;
+        }
+        wait = 100;
+        this.#connected(connection);
+        await this.#watch(connection);
+      } catch (error) {
+        this.#disconnected(natsFailure(error));
+      }
+      await sleep(wait * (0.5 + Math.random() / 2), undefined, { signal: this.#stopped.signal }).catch(
+        (error: unknown) => {
+          if (!this.#stopped.signal.aborted) throw error;
+        },
+      );
+    }
+  }
+
+  /** Follows a connection until the client gives it up. */
+  async #watch(connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status()) {
+      if (status.type === 'disconnect') this.#disconnected({ reason: 'nats-unreachable', detail: 'connection lost' });
+      else if (status.type === 'reconnect') this.#connected(connection);
+      else if (status.type === 'error') this.#onError(status.error);
+    }
+    const error = await connection.closed();
+    if (!this.#stopped.signal.aborted) this.#disconnected(natsFailure(error ?? new Error('connection closed')));
+  }
+
+  #onError(error: Error): void {
+    const failure = natsFailure(error);
+    if (error instanceof PermissionViolationError)
+      for (const listener of [...this.#listeners]) listener.denied?.(failure);
+    else if (!this.#up) this.#failure = failure;
+    this.#log.warn('nats-error', { connection: this.#name, reason: failure.reason, detail: failure.detail });
+  }
+
+  #connected(connection: NatsConnection): void {
+    this.#up = true;
+    this.#failure = undefined;
+    this.#sinceMs = Date.now();
+    this.#log.info('nats-connected', {
+      connection: this.#name,
+      server: connection.getServer(),
+      version: connection.info?.version,
+    });
+    for (const listener of [...this.#listeners]) listener.connected?.();
+  }
+
+  #disconnected(failure: Failure): void {
+    const was = this.#up;
+    this.#up = false;
+    if (was || this.#failure?.reason !== failure.reason) {
+      this.#sinceMs = Date.now();
+      this.#log.warn('nats-disconnected', { connection: this.#name, reason: failure.reason, detail: failure.detail });
+    }
+    this.#failure = failure;
+    if (was) for (const listener of [...this.#listeners]) listener.disconnected?.(failure);
+  }
+
+  #options(): NodeConnectionOptions {
+    const plan = this.#plan;
+    const servers = plan.embedded === undefined ? [...plan.servers] : [`nats://127.0.0.1:${plan.embedded.port}`];
+    const { tls } = plan;
+    return {
+      servers,
+      name: `causeway ${this.#name} ${hostname()}`,
+      // The defaults give up after ten attempts, and after two refused passwords.
+      maxReconnectAttempts: -1,
+      ignoreAuthErrorAbort: true,
+      reconnectTimeWait: 250,
+      reconnectJitter: 250,
+      reconnectJitterTLS: 250,
+      timeout: 5000,
+      // Two minutes twice is what the default takes to notice a dead server.
+      pingInterval: 5000,
+      maxPingOut: 2,
+      noAsyncTraces: true,
+      ignoreClusterUpdates: plan.embedded !== undefined,
+      authenticator: authenticators(plan),
+      ...(tls === undefined ? {} : { tls: { caFile: tls.ca, certFile: tls.cert, keyFile: tls.key } }),
+    };
+  }
+}
+
+/** Reads a secret now: at every connect, so that a rotated one takes effect without a restart. */
+function secret(ref: SecretRef): string {
+  if ('env' in ref) {
+    const value = process.env[ref.env];
+    if (value === undefined) throw new FailureError('nats-auth', `environment variable ${ref.env} is not set`);
+    return value;
+  }
+  try {
+    return readFileSync(ref.file, 'utf8').trim();
+  } catch (error) {
+    throw new FailureError('nats-auth', `cannot read ${ref.file}: ${(error as NodeJS.ErrnoException).code}`);
+  }
+}
+
+function authenticators(plan: NatsPlan): Authenticator[] {
+  const found: Authenticator[] = [];
+  const { credentials, nkey, user, password, token } = plan;
+  const bytes = (ref: SecretRef) => () => new TextEncoder().encode(secret(ref));
+  if (credentials !== undefined) {
+    // Read once before: the authenticator's own failure would be a rejected handshake without a name.
+    secret(credentials);
+    found.push(credsAuthenticator(bytes(credentials)));
+  }
+  if (nkey !== undefined) found.push(nkeyAuthenticator(bytes(nkey)));
+  if (user !== undefined)
+    found.push(usernamePasswordAuthenticator(() => secret(user), password && (() => secret(password))));
+  if (token !== undefined) found.push(tokenAuthenticator(() => secret(token)));
+  return found;
+}
