@@ -14,16 +14,24 @@ let ending;
 const fromTerminal = (signal) =>
   signal === 'SIGINT' && (process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY);
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.on(signal, () => {
-    const first = ending === undefined;
-    ending ??= signal;
-    if (current === undefined) process.exit(128 + constants.signals[signal]);
-    if (!fromTerminal(signal)) current.kill(signal);
-    if (first) setTimeout(() => current?.kill('SIGKILL'), drainLimitMs).unref();
-  });
+function end(signal) {
+  const first = ending === undefined;
+  ending ??= signal;
+  if (current === undefined) process.exit(128 + constants.signals[signal]);
+  if (!fromTerminal(signal)) current.kill(signal);
+  if (first) setTimeout(() => current?.kill('SIGKILL'), drainLimitMs).unref();
 }
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => end(signal));
 process.on('exit', () => current?.kill('SIGKILL'));
+
+// npm that is killed cannot pass that on; its death must not leave a demo running behind.
+const parent = process.ppid;
+const watch = setInterval(() => {
+  if (process.ppid === parent) return;
+  clearInterval(watch);
+  end('SIGTERM');
+}, 500).unref();
 
 /**
  * Runs a command to its end. Gives { code, output }; code is 128 + N if signal N ended it. `quiet` collects the output
