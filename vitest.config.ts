@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const globalSetup = ['test/support/global-setup.ts'];
-const setupFiles = ['test/support/print-logs.ts'];
+const endWithVitest = 'test/support/end-with-vitest.ts';
+const setupFiles = [endWithVitest, 'test/support/print-logs.ts'];
 
 // Most tests wait for servers and not for the processor. The same in all projects, so that they share one pool.
 const maxWorkers = Math.max(2, availableParallelism());
@@ -15,6 +16,7 @@ export default defineConfig({
           name: 'unit',
           include: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/presubmit/**/*.test.ts'],
           globalSetup,
+          setupFiles: [endWithVitest],
           testTimeout: 20_000,
           maxWorkers,
         },

@@ -4,7 +4,7 @@
  * this is for the platforms that cannot do that.
  */
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { commandOf, startOf } from '../../src/brokers/nats/process-info.ts';
@@ -39,9 +39,14 @@ async function sweepDeadRuns(): Promise<void> {
     if (!entry.startsWith(prefix)) continue;
     const dir = join(tmpdir(), entry);
     const owner = await readOwner(dir);
-    // A folder without an owner is being made at this moment, or belongs to somebody else.
-    if (owner !== undefined && (await startOf(owner.pid)) !== owner.start) await sweep(dir);
+    // Without an owner it is being made at this moment, or is what a server wrote after its folder had been removed.
+    const over = owner === undefined ? await isOld(dir) : (await startOf(owner.pid)) !== owner.start;
+    if (over) await sweep(dir);
   }
+}
+
+async function isOld(dir: string): Promise<boolean> {
+  return Date.now() - (await stat(dir)).mtimeMs > 60 * 60 * 1000;
 }
 
 async function readOwner(dir: string): Promise<Owner | undefined> {
