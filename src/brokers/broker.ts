@@ -1,6 +1,6 @@
 import type { BatchBuilder } from '../wire/batch.ts';
 import type { Opening } from '../wire/frame.ts';
-import type { Position, Witness } from '../wire/position.ts';
+import type { Position } from '../wire/position.ts';
 import type { Failure, Reason } from '../wire/reasons.ts';
 import type { RecordView } from '../wire/record-view.ts';
 
@@ -86,14 +86,4 @@ export interface SinkLog {
     previous: number,
     expectLast: number | undefined,
   ): Failure | undefined;
-}
-
-/** Proof of a lane's progress, kept beside the sink; the write is a compare-and-set that also fences older writers. */
-export interface Checkpoint {
-  readonly lane: string;
-  readonly cursor?: Position;
-  /** Sink sequence up to which the cursor is accounted for: a scan starts behind it. */
-  readonly sinkSequence: number;
-  readonly witnesses: readonly Witness[];
-  readonly epoch: number;
 }

@@ -66,6 +66,10 @@ export class NatsLink {
     return this.#sinceMs;
   }
 
+  get domain(): string | undefined {
+    return this.#plan.domain;
+  }
+
   /** Prefix of the JetStream API of this cluster's domain. */
   get api(): string {
     return this.#plan.domain === undefined ? '$JS.API' : `$JS.${this.#plan.domain}.API`;

@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import type { Witness } from '../wire/position.ts';
+import { WitnessHistory } from './witness-history.ts';
+
+const witness = (sequence: number, incarnation = 'i'): Witness => ({
+  position: { incarnation, sequence },
+  seconds: 0,
+  nanos: 0,
+  digest: Buffer.alloc(16),
+});
+
+test('keeps the newest, and older ones further and further apart', () => {
+  const history = new WitnessHistory();
+  for (let sequence = 1; sequence <= 1000; sequence++) history.add(witness(sequence));
+  const kept = history.list().map(({ position }) => position.sequence);
+  expect(kept[0]).toBe(1000);
+  expect(kept.length).toBeGreaterThan(5);
+  expect(kept.at(-1)).toBeLessThan(900);
+  expect(new WitnessHistory(history.list()).list()[0]?.position.sequence).toBe(1000);
+});
+
+test('witnesses of an earlier incarnation are dropped', () => {
+  const history = new WitnessHistory();
+  for (let sequence = 1; sequence <= 9; sequence++) history.add(witness(sequence));
+  history.add(witness(3, 'j'));
+  expect(history.list().map(({ position }) => position)).toEqual([{ incarnation: 'j', sequence: 3 }]);
+});
