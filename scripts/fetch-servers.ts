@@ -10,6 +10,7 @@ import { delimiter, join } from 'node:path';
 import {
   formatVersion,
   locateServers,
+  newest,
   type OnSkipped,
   projectCache,
   type ServerBinary,
@@ -34,7 +35,11 @@ interface Memory {
 const say = (line: string): void => void process.stderr.write(`causeway: ${line}\n`);
 
 async function main(args: readonly string[]): Promise<number> {
-  if (!process.env.NATS_SERVER) await fetchMissing(args.includes('--retry'));
+  if (!process.env.NATS_SERVER) {
+    // Remembering failures is to keep runs quick that work without; one that cannot work at all had better ask again.
+    const none = (await newest(process.env, [cache])) === undefined;
+    await fetchMissing(none || args.includes('--retry'));
+  }
   const onSkipped: OnSkipped = (path, reason) => say(`skipped ${path}: ${reason}`);
   const found = await locateServers(process.env, [cache], onSkipped);
   if (found.length > 0) {
