@@ -5,7 +5,7 @@
  * --list      say which servers this machine has
  * --required  end with one line and code 1 if it has none
  */
-import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import {
   formatVersion,
@@ -20,6 +20,7 @@ import { type DebianMachine, readMachine } from './debian-machine.ts';
 
 const cache = projectCache();
 const memoryFile = join(cache, 'fetched.json');
+const unfinished = 'fetching-';
 const dayMs = 24 * 60 * 60 * 1000;
 
 type Outcome =
@@ -73,6 +74,10 @@ async function fetchMissing(retry: boolean): Promise<void> {
   if (open.length === 0) return;
   say(`fetching nats-server from Debian's packages: ${open.join(', ')}`);
   await mkdir(cache, { recursive: true });
+  for (const left of await readdir(cache)) {
+    // Of a run that was killed; the bootstrap's lock allows one at a time.
+    if (left.startsWith(unfinished)) await rm(join(cache, left), { recursive: true, force: true });
+  }
   const outcomes = await Promise.all(open.map(async (suite) => [suite, await fetchSuite(machine, suite)] as const));
   const suites = { ...memory.suites, ...Object.fromEntries(outcomes) };
   const failedAt = wanted.flatMap((suite) => (suites[suite] && 'failure' in suites[suite] ? [suites[suite].atMs] : []));
@@ -89,7 +94,7 @@ async function isSettled(outcome: Outcome | undefined, retry: boolean): Promise<
 }
 
 async function fetchSuite(machine: DebianMachine, suite: string): Promise<Outcome> {
-  const dir = await mkdtemp(join(cache, `fetching-${suite}-`));
+  const dir = await mkdtemp(join(cache, `${unfinished}${suite}-`));
   try {
     const unpacked = await fetchVerified(machine, suite, 'nats-server', dir);
     const binary = await usable(unpacked);
