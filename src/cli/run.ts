@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
-import { type Logger, logLevels } from '../lib/logger.ts';
+import { logLevels } from '../lib/logger.ts';
 import { createLogger, isLogLevel, type RootLogger } from '../ops/log.ts';
 import { checkFiles, loadTopology } from '../topology/load.ts';
 import type { Plan } from '../topology/plan.ts';
@@ -22,12 +22,6 @@ Examples:
   CAUSEWAY_CONFIG=/etc/causeway/plant.yaml causeway run --drain-timeout 10s
   CAUSEWAY_LOG=debug causeway run --config hub.yaml
 `;
-
-const daemonModule: string = '../daemon/daemon.ts';
-
-interface DaemonModule {
-  startDaemon(plan: Plan, options: { readonly log: Logger; readonly version: string }): Promise<Served>;
-}
 
 interface RunOptions {
   readonly config?: string;
@@ -88,6 +82,6 @@ async function run(cli: Cli, file: string, drainTimeoutMs: number): Promise<void
 
 /** Only a daemon needs the daemon: other commands start without loading it. */
 async function startDaemon(plan: Plan, log: RootLogger, version: string): Promise<Served> {
-  const daemon = (await import(daemonModule)) as DaemonModule;
+  const daemon = await import('../daemon/daemon.ts');
   return await daemon.startDaemon(plan, { log, version });
 }

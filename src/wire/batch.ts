@@ -33,6 +33,8 @@ export class BatchBuilder {
   /** Newest sequence of the source when the batch was built. */
   headSequence = 0;
   count = 0;
+  /** When the source stored the first record, Unix seconds. */
+  firstSeconds = 0;
   #buffer: Buffer;
   #end = headroom;
 
@@ -102,6 +104,7 @@ export class BatchBuilder {
       if (path.length > 0) at = writeBytes(buffer, at, 0x12, path);
     }
     this.#end = at;
+    if (this.count === 0) this.firstSeconds = seconds;
     this.count++;
     this.lastSequence = sequence;
     return true;

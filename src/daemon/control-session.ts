@@ -1,0 +1,167 @@
+import { negotiate } from '../lane/lane-receiver.ts';
+import type { Channel, ChannelEvents } from '../transport/channel.ts';
+import {
+  type ControlFrame,
+  type Declaration,
+  decodeControl,
+  encodeControl,
+  type Greeting,
+  type Verdicts,
+} from '../wire/control.ts';
+import { protocolVersions } from '../wire/frame.ts';
+import { type Failure, failureFrom } from '../wire/reasons.ts';
+
+/** A beat is sent this often, per connection and not per lane. */
+const beatMs = 5000;
+/** Without a frame for so many of the peer's beats, the peer is silent. */
+const missedBeats = 3;
+const greetingTimeoutMs = 10_000;
+
+/** Round trip and clocks, measured by beats. */
+export interface LineMeasure {
+  readonly rttMs: number;
+  /** The peer's wall clock minus ours: for labels only. */
+  readonly clockOffsetMs: number;
+}
+
+export interface ControlSessionOptions {
+  readonly greeting: Omit<Greeting, 'kind' | 'minVersion' | 'maxVersion' | 'beatMs'>;
+  readonly greeted: (greeting: Greeting) => void;
+  readonly declaration: (declaration: Declaration) => void;
+  readonly verdicts: (verdicts: Verdicts) => void;
+  readonly measured: (measure: LineMeasure) => void;
+  /** Exactly once. */
+  readonly ended: (failure: Failure) => void;
+}
+
+/** The control stream of one peer connection, the same for the dialling and the accepting end. */
+export class ControlSession {
+  readonly #options: ControlSessionOptions;
+  #channel: Channel | undefined;
+  #greeting: Greeting | undefined;
+  #heardMs = performance.now();
+  #echo: { readonly sentMs: number; readonly atMs: number } | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #over = false;
+
+  constructor(options: ControlSessionOptions) {
+    this.#options = options;
+  }
+
+  get channel(): Channel | undefined {
+    return this.#channel;
+  }
+
+  /** What the channel shall tell. */
+  readonly events: ChannelEvents = {
+    frame: (bytes) => {
+      if (this.#over) return;
+      this.#heardMs = performance.now();
+      try {
+        const frame = decodeControl(bytes);
+        if (frame !== undefined) this.#onFrame(frame);
+      } catch (error) {
+        this.finish(failureFrom(error));
+      }
+    },
+    ended: (end) =>
+      this.#ended(end.failure ?? { reason: 'connection-lost', detail: 'the peer ended the control stream' }),
+  };
+
+  /** Takes the channel and greets. */
+  start(channel: Channel): void {
+    this.#channel = channel;
+    this.send({
+      kind: 'greeting',
+      minVersion: protocolVersions.min,
+      maxVersion: protocolVersions.max,
+      beatMs,
+      ...this.#options.greeting,
+    });
+    this.#timer = setInterval(() => this.#beat(), beatMs);
+    this.#timer.unref();
+  }
+
+  send(frame: ControlFrame): void {
+    if (!this.#over) this.#channel?.send(encodeControl(frame));
+  }
+
+  /** Ends, telling the peer why. */
+  finish(failure: Failure): void {
+    if (this.#over) return;
+    const { reason, detail, retryAfterMs = 0 } = failure;
+    this.send({ kind: 'goodbye', reason, detail, retryAfterMs });
+    this.#channel?.end();
+    this.#ended(failure);
+  }
+
+  #onFrame(frame: ControlFrame): void {
+    if (this.#greeting === undefined && frame.kind !== 'greeting' && frame.kind !== 'goodbye') {
+      this.finish({ reason: 'bad-frame', detail: `${frame.kind} before the greeting` });
+      return;
+    }
+    switch (frame.kind) {
+      case 'greeting': {
+        const version = negotiate(frame.minVersion, frame.maxVersion);
+        if (typeof version !== 'number') {
+          this.finish(version);
+          return;
+        }
+        this.#greeting = frame;
+        this.#options.greeted(frame);
+        this.#beat();
+        return;
+      }
+      case 'declaration':
+        this.#options.declaration(frame);
+        return;
+      case 'verdicts':
+        this.#options.verdicts(frame);
+        return;
+      case 'beat':
+        this.#onBeat(frame.sentMs, frame.echoMs, frame.heldMs, frame.wallMs);
+        return;
+      case 'drain':
+        // The peer's daemon stops: its lanes finish by themselves, and its Goodbye follows.
+        return;
+      case 'goodbye':
+        this.#channel?.end();
+        this.#ended({ reason: frame.reason, detail: frame.detail, retryAfterMs: frame.retryAfterMs });
+    }
+  }
+
+  #onBeat(sentMs: number, echoMs: number, heldMs: number, wallMs: number): void {
+    const nowMs = Math.round(performance.now());
+    const first = this.#echo === undefined;
+    this.#echo = { sentMs, atMs: nowMs };
+    // An answer to the peer's first beat gives it a round trip without waiting for our next one.
+    if (first) this.#beat();
+    if (echoMs === 0) return;
+    const rttMs = Math.max(0, nowMs - echoMs - heldMs);
+    this.#options.measured({ rttMs, clockOffsetMs: wallMs + rttMs / 2 - Date.now() });
+  }
+
+  #beat(): void {
+    const nowMs = performance.now();
+    const silence = (this.#greeting?.beatMs ?? beatMs) * missedBeats;
+    if (nowMs - this.#heardMs > (this.#greeting === undefined ? greetingTimeoutMs : Math.max(silence, beatMs))) {
+      this.#channel?.abort({ reason: 'peer-silent', detail: 'no beat from the peer in time' });
+      this.#ended({ reason: 'peer-silent', detail: 'no beat from the peer in time' });
+      return;
+    }
+    this.send({
+      kind: 'beat',
+      sentMs: Math.round(nowMs),
+      echoMs: this.#echo?.sentMs ?? 0,
+      heldMs: this.#echo === undefined ? 0 : Math.round(nowMs - this.#echo.atMs),
+      wallMs: Date.now(),
+    });
+  }
+
+  #ended(failure: Failure): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearInterval(this.#timer);
+    this.#options.ended(failure);
+  }
+}

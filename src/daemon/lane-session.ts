@@ -1,0 +1,240 @@
+import { randomBytes } from 'node:crypto';
+import type { Source } from '../brokers/broker.ts';
+import { negotiate } from '../lane/lane-receiver.ts';
+import type { LanePlan } from '../topology/plan.ts';
+import type { Channel, ChannelEnd, ChannelEvents } from '../transport/channel.ts';
+import { decodeFrame, encodeFrame, type Frame, type Hello, type Opening, protocolVersions } from '../wire/frame.ts';
+import { type Failure, failureFrom } from '../wire/reasons.ts';
+import type { LaneStats } from './lane-stats.ts';
+import { ReceivingEnd } from './receiving-end.ts';
+import { SendingEnd } from './sending-end.ts';
+import type { SinkSession, SinkSessionEvents } from './sink-stream.ts';
+
+/** How long the other side may take to answer Hello: its sink may have a long tail to scan. */
+const welcomeTimeoutMs = 60_000;
+
+export interface LaneSessionOptions {
+  readonly plan: LanePlan;
+  readonly role: 'sender' | 'receiver';
+  readonly node: string;
+  readonly stats: LaneStats;
+  readonly windowBytes: number;
+  readonly maxFrameBytes: number;
+  readonly openSource: () => Source;
+  readonly openSink: (events: SinkSessionEvents, signal: AbortSignal) => Promise<SinkSession>;
+  /** Records may flow. */
+  readonly live: () => void;
+  /** Exactly once. */
+  readonly ended: (failure: Failure | undefined) => void;
+}
+
+/**
+ * One session of a lane over one channel: the handshake, then the sending or the receiving end. Made by the dialling end with
+ * `dial`, by the accepting end with `accept`; whoever receives says with its Opening where the sender goes on.
+ */
+export class LaneSession {
+  readonly #options: LaneSessionOptions;
+  readonly #aborted = new AbortController();
+  #channel: Channel | undefined;
+  #end: SendingEnd | ReceivingEnd | undefined;
+  #sink: SinkSession | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #over = false;
+  #draining = false;
+
+  constructor(options: LaneSessionOptions) {
+    this.#options = options;
+  }
+
+  get creditBytes(): number | undefined {
+    return this.#end instanceof SendingEnd ? this.#end.creditBytes : undefined;
+  }
+
+  get inFlightBytes(): number | undefined {
+    return this.#end?.inFlightBytes;
+  }
+
+  /** Opens a channel and says Hello. A receiver first finds out where it stands. */
+  async dial(open: (events: ChannelEvents) => Channel): Promise<void> {
+    const { role, plan, node } = this.#options;
+    try {
+      const opening = role === 'receiver' ? await this.#opening() : undefined;
+      if (this.#over) return;
+      this.#channel = open(this.#events((frame) => this.#onWelcome(frame, opening)));
+      this.#timer = this.#timeout(welcomeTimeoutMs, 'no answer to Hello in time');
+      this.#send({
+        kind: 'hello',
+        minVersion: protocolVersions.min,
+        maxVersion: protocolVersions.max,
+        lane: plan.id,
+        role,
+        node,
+        session: randomBytes(8).toString('hex'),
+        linkHash: plan.linkHash,
+        ...(opening === undefined ? {} : { opening }),
+      });
+    } catch (error) {
+      this.finish(failureFrom(error));
+    }
+  }
+
+  /** Takes over a channel whose Hello was read and found to be for this lane. Returns what the channel shall tell from now on. */
+  accept(channel: Channel, hello: Hello): ChannelEvents {
+    this.#channel = channel;
+    const events = this.#events((frame) => this.#fault(`${frame.kind} before Welcome`));
+    void this.#welcome(hello);
+    return events;
+  }
+
+  async #welcome(hello: Hello): Promise<void> {
+    const version = negotiate(hello.minVersion, hello.maxVersion);
+    if (typeof version !== 'number') {
+      this.#refuse(version);
+      return;
+    }
+    try {
+      const { role, node } = this.#options;
+      if (role === 'sender') {
+        if (hello.opening === undefined) {
+          this.#fault('Hello of a receiver without an opening');
+          return;
+        }
+        this.#send({ kind: 'welcome', version, node });
+        this.#startSending(hello.opening);
+      } else {
+        const opening = await this.#opening();
+        if (this.#over) return;
+        this.#send({ kind: 'welcome', version, node, opening });
+        this.#startReceiving();
+      }
+    } catch (error) {
+      this.#refuse(failureFrom(error));
+    }
+  }
+
+  #onWelcome(frame: Frame, own: Opening | undefined): void {
+    if (frame.kind === 'goodbye') {
+      this.finish({ reason: frame.reason, detail: frame.detail, retryAfterMs: frame.retryAfterMs });
+      return;
+    }
+    if (frame.kind !== 'welcome') {
+      this.#fault(`${frame.kind} instead of Welcome`);
+      return;
+    }
+    clearTimeout(this.#timer);
+    const version = negotiate(frame.version, frame.version);
+    if (typeof version !== 'number') this.#refuse(version);
+    else if (own !== undefined) this.#startReceiving();
+    else if (frame.opening === undefined) this.#fault('Welcome of a receiver without an opening');
+    else this.#startSending(frame.opening);
+  }
+
+  async #opening(): Promise<Opening> {
+    const { windowBytes, maxFrameBytes } = this.#options;
+    const events: SinkSessionEvents = {
+      stored: (effect) => this.#end instanceof ReceivingEnd && this.#end.stored(effect),
+      ended: (failure) => (this.#end instanceof ReceivingEnd ? this.#end.refused(failure) : this.#refuse(failure)),
+    };
+    const sink = await this.#options.openSink(events, this.#aborted.signal);
+    this.#sink = sink;
+    if (this.#over) sink.close();
+    const { epoch, cursor, witnesses } = sink;
+    return { epoch, witnesses, creditLimit: windowBytes, maxFrameBytes, ...(cursor === undefined ? {} : { cursor }) };
+  }
+
+  #startSending(opening: Opening): void {
+    const { stats, live } = this.#options;
+    const end = new SendingEnd({
+      channel: this.#channel!,
+      source: this.#options.openSource(),
+      stats,
+      opening,
+      live,
+      ended: (failure) => this.#ended(failure),
+    });
+    this.#end = end;
+    end.start();
+    if (this.#draining) end.drain();
+  }
+
+  #startReceiving(): void {
+    const { stats, windowBytes, live } = this.#options;
+    this.#end = new ReceivingEnd({
+      channel: this.#channel!,
+      sink: this.#sink!,
+      stats,
+      windowBytes,
+      ended: (failure) => this.#ended(failure),
+    });
+    live();
+    if (this.#draining) this.#end.drain();
+  }
+
+  #events(handshake: (frame: Frame) => void): ChannelEvents {
+    return {
+      frame: (bytes) => {
+        if (this.#over) return;
+        try {
+          const frame = decodeFrame(bytes);
+          if (frame === undefined) return;
+          if (this.#end !== undefined) this.#end.frame(frame);
+          else handshake(frame);
+        } catch (error) {
+          this.#refuse(failureFrom(error));
+        }
+      },
+      ended: (end: ChannelEnd) =>
+        this.#ended(end.failure ?? { reason: 'connection-lost', detail: 'the peer ended the stream' }),
+    };
+  }
+
+  /** Finish what is in flight, then end. */
+  drain(): void {
+    this.#draining = true;
+    if (this.#end !== undefined) this.#end.drain();
+    else this.finish({ reason: 'draining', detail: 'the daemon stops' });
+  }
+
+  /** Ends the session now, telling the other side why. */
+  finish(failure: Failure): void {
+    if (this.#over) return;
+    this.#refuse(failure);
+  }
+
+  #fault(detail: string): void {
+    this.#refuse({ reason: 'bad-frame', detail });
+  }
+
+  #refuse(failure: Failure): void {
+    if (this.#over) return;
+    const { reason, detail, retryAfterMs = 0 } = failure;
+    if (this.#channel !== undefined) {
+      this.#send({ kind: 'goodbye', reason, detail, retryAfterMs });
+      this.#channel.end();
+    }
+    this.#ended(failure);
+  }
+
+  #ended(failure: Failure | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#aborted.abort();
+    this.#end?.close();
+    this.#sink?.close();
+    this.#options.ended(failure);
+  }
+
+  #send(frame: Exclude<Frame, { kind: 'batch' }>): void {
+    this.#channel?.send(encodeFrame(frame));
+  }
+
+  #timeout(ms: number, detail: string): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#channel?.abort({ reason: 'peer-silent', detail });
+      this.#ended({ reason: 'peer-silent', detail });
+    }, ms);
+    timer.unref();
+    return timer;
+  }
+}

@@ -1,0 +1,76 @@
+import type { LanePlan } from '../topology/plan.ts';
+import type { Position } from '../wire/position.ts';
+
+/** Where the counts of a lane go as they happen; one object per lane and daemon, over all its sessions. */
+export interface LaneObserver {
+  /** Once per batch that the sink has stored. */
+  batch(batch: {
+    readonly records: number;
+    readonly bytes: number;
+    readonly stagesMs?: Readonly<Partial<Record<'source-wait' | 'round-trip' | 'store', number>>>;
+  }): void;
+}
+
+/** What this daemon knows of one lane's progress. Plain numbers; LaneRunner makes the status of them. */
+export class LaneStats {
+  readonly plan: LanePlan;
+  readonly observer: LaneObserver;
+  stored: Position | undefined;
+  head: number | undefined;
+  headAtMs: number | undefined;
+  progressAtMs: number | undefined;
+  /** When the lane ceased to be level as this daemon saw it; undefined while level or unknown. */
+  backlogSinceMs: number | undefined;
+  /** When the source stored the oldest record that is on its way and not stored, Unix ms. */
+  oldestMs: number | undefined;
+  records = 0;
+  bytes = 0;
+  wireBytes = 0;
+  duplicates = 0;
+  lost = 0;
+  gaps = 0;
+  sessions = 0;
+
+  constructor(plan: LanePlan, observer: LaneObserver, nowMs: number) {
+    this.plan = plan;
+    this.observer = observer;
+    this.backlogSinceMs = nowMs;
+  }
+
+  /** Records at the source that the sink does not hold yet; undefined while one of the two is unknown (I6). */
+  get lag(): number | undefined {
+    if (this.head === undefined || this.stored === undefined) return undefined;
+    return Math.max(0, this.head - this.stored.sequence);
+  }
+
+  onHead(sequence: number, nowMs: number): void {
+    this.head = sequence;
+    this.headAtMs = nowMs;
+    this.#level(nowMs);
+  }
+
+  onStored(position: Position | undefined, nowMs: number): void {
+    if (position === undefined) return;
+    if (this.stored?.sequence !== position.sequence || this.stored.incarnation !== position.incarnation)
+      this.progressAtMs = nowMs;
+    this.stored = position;
+    this.#level(nowMs);
+  }
+
+  /** A gap: `count` positions of the old incarnation will never arrive, as far as that is known. */
+  onGap(count: number): void {
+    this.gaps++;
+    this.lost += Math.max(0, count);
+  }
+
+  #level(nowMs: number): void {
+    const lag = this.lag;
+    if (lag === undefined) return;
+    if (lag === 0) {
+      this.backlogSinceMs = undefined;
+      this.oldestMs = undefined;
+    } else {
+      this.backlogSinceMs ??= nowMs;
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import { LaneReceiver, type ReceiverEffect, type ReceiverEvent } from '../lane/lane-receiver.ts';
+import type { StoredEffect } from '../lane/sink-writer-events.ts';
+import type { Channel } from '../transport/channel.ts';
+import { encodeFrame, type Frame } from '../wire/frame.ts';
+import type { Failure } from '../wire/reasons.ts';
+import type { LaneStats } from './lane-stats.ts';
+import type { SinkSession } from './sink-stream.ts';
+
+/** Drives the receiving end of one session: a Channel into a sink stream, and the acknowledgements back. */
+export class ReceivingEnd {
+  readonly #channel: Channel;
+  readonly #sink: SinkSession;
+  readonly #stats: LaneStats;
+  readonly #receiver: LaneReceiver;
+  readonly #ended: (failure: Failure | undefined) => void;
+  /** Arrival times of batches that are not stored yet, oldest first. */
+  readonly #arrived: number[] = [];
+  #ackScheduled = false;
+  #closed = false;
+
+  constructor(options: {
+    readonly channel: Channel;
+    readonly sink: SinkSession;
+    readonly stats: LaneStats;
+    readonly windowBytes: number;
+    readonly ended: (failure: Failure | undefined) => void;
+  }) {
+    this.#channel = options.channel;
+    this.#sink = options.sink;
+    this.#stats = options.stats;
+    this.#ended = options.ended;
+    const { epoch, cursor } = options.sink;
+    this.#receiver = new LaneReceiver({ epoch, cursor, windowBytes: options.windowBytes });
+    this.#stats.onStored(cursor, Date.now());
+  }
+
+  get inFlightBytes(): number {
+    return this.#receiver.inFlightBytes;
+  }
+
+  frame(frame: Frame): void {
+    if (this.#closed) return;
+    if (frame.kind === 'batch') {
+      this.#stats.wireBytes += frame.batch.packed.length;
+      this.#stats.onHead(Math.max(frame.batch.headSequence, frame.batch.lastSequence), Date.now());
+      if (frame.batch.packed.length > 0) this.#arrived.push(performance.now());
+    }
+    this.#step({ type: 'frame', frame });
+  }
+
+  /** From the sink: a batch or a gap is stored. */
+  stored(effect: StoredEffect): void {
+    if (this.#closed) return;
+    const { position, bytes, records, duplicates } = effect;
+    this.#stats.onStored(position, Date.now());
+    this.#stats.records += records;
+    this.#stats.bytes += bytes;
+    this.#stats.duplicates += duplicates;
+    const arrivedMs = bytes > 0 ? this.#arrived.shift() : undefined;
+    this.#stats.observer.batch({
+      records,
+      bytes,
+      ...(arrivedMs === undefined ? {} : { stagesMs: { store: performance.now() - arrivedMs } }),
+    });
+    this.#step({ type: 'stored', position, bytes });
+    if (this.#ackScheduled) return;
+    this.#ackScheduled = true;
+    // One acknowledgement for everything that this turn of the event loop brought.
+    setImmediate(() => {
+      this.#ackScheduled = false;
+      if (!this.#closed) this.#channel.send(encodeFrame(this.#receiver.ack()));
+    });
+  }
+
+  /** From the sink: it does not go on. */
+  refused(failure: Failure): void {
+    this.#step({ type: 'refused', failure });
+  }
+
+  drain(): void {
+    this.#step({ type: 'drain' });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#sink.close();
+  }
+
+  #step(event: ReceiverEvent): void {
+    if (!this.#closed) this.#perform(this.#receiver.step(event));
+  }
+
+  #perform(effects: readonly ReceiverEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.type) {
+        case 'append':
+          this.#sink.append(effect.batch);
+          break;
+        case 'append-gap': {
+          const { after, upTo } = effect.gap;
+          this.#stats.onGap(after.incarnation === upTo.incarnation ? upTo.sequence - after.sequence : 0);
+          this.#sink.gap(effect.gap);
+          break;
+        }
+        case 'send':
+          this.#channel.send(encodeFrame(effect.frame));
+          break;
+        case 'close':
+          this.close();
+          this.#channel.end();
+          this.#ended(effect.failure);
+          break;
+      }
+    }
+  }
+}

@@ -1,0 +1,172 @@
+import type { Source } from '../brokers/broker.ts';
+import { LaneSender, type SenderEffect, type SenderEvent } from '../lane/lane-sender.ts';
+import type { Channel } from '../transport/channel.ts';
+import type { BatchBuilder } from '../wire/batch.ts';
+import { encodeFrame, type Frame, type Opening } from '../wire/frame.ts';
+import type { Position } from '../wire/position.ts';
+import type { Failure } from '../wire/reasons.ts';
+import type { LaneStats } from './lane-stats.ts';
+
+/** Batch bytes handed to the channel and not yet taken by HTTP/2. */
+const outboxBytes = 1024 * 1024;
+
+interface OnTheWay {
+  readonly last: Position;
+  readonly records: number;
+  readonly bytes: number;
+  readonly firstMs: number;
+  readonly sentMs: number;
+  takenMs: number;
+}
+
+/** Drives the sending end of one session: a Source into a Channel, and the acknowledgements back. */
+export class SendingEnd {
+  readonly #channel: Channel;
+  readonly #source: Source;
+  readonly #stats: LaneStats;
+  readonly #opening: Opening;
+  readonly #sender: LaneSender;
+  readonly #ended: (failure: Failure | undefined) => void;
+  readonly #live: () => void;
+  /** Sent and not yet known to be stored, oldest first. */
+  readonly #onTheWay: OnTheWay[] = [];
+  #closed = false;
+
+  constructor(options: {
+    readonly channel: Channel;
+    readonly source: Source;
+    readonly stats: LaneStats;
+    readonly opening: Opening;
+    /** The cursor is proven and records flow. */
+    readonly live: () => void;
+    readonly ended: (failure: Failure | undefined) => void;
+  }) {
+    this.#channel = options.channel;
+    this.#source = options.source;
+    this.#stats = options.stats;
+    this.#opening = options.opening;
+    this.#ended = options.ended;
+    this.#live = options.live;
+    this.#sender = new LaneSender(options.opening, { outboxBytes });
+  }
+
+  get creditBytes(): number {
+    return this.#sender.creditBytes;
+  }
+
+  get inFlightBytes(): number {
+    let bytes = 0;
+    for (const batch of this.#onTheWay) bytes += batch.bytes;
+    return bytes;
+  }
+
+  start(): void {
+    this.#stats.onStored(this.#opening.cursor, Date.now());
+    this.#source.open(this.#opening, {
+      opened: (at) => {
+        if (this.#closed) return;
+        this.#stats.onStored(at, Date.now());
+        this.#live();
+        this.#perform(this.#sender.start());
+      },
+      batch: (batch) => this.#step({ type: 'batch', batch }),
+      gap: (after, upTo, reason) => {
+        this.#stats.onGap(after.incarnation === upTo.incarnation ? upTo.sequence - after.sequence : 0);
+        this.#step({ type: 'gap', after, upTo, reason });
+      },
+      head: (sequence) => this.#stats.onHead(sequence, Date.now()),
+      failed: (failure) => this.#step({ type: 'source-failed', failure }),
+    });
+  }
+
+  frame(frame: Frame): void {
+    if (frame.kind === 'ack' && frame.stored !== undefined) this.#settled(frame.stored);
+    this.#step({ type: 'frame', frame });
+  }
+
+  drain(): void {
+    this.#step({ type: 'drain' });
+  }
+
+  /** The session is over, whoever ended it. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#source.close();
+    const [oldest] = this.#onTheWay;
+    if (oldest !== undefined) this.#stats.oldestMs = oldest.firstMs;
+  }
+
+  #step(event: SenderEvent): void {
+    if (!this.#closed) this.#perform(this.#sender.step(event));
+  }
+
+  #perform(effects: readonly SenderEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.type) {
+        case 'send-batch':
+          this.#send(effect.batch, effect.frame);
+          break;
+        case 'send':
+          this.#channel.send(encodeFrame(effect.frame));
+          break;
+        case 'pull':
+          this.#source.pull(effect.bytes);
+          break;
+        case 'settle':
+          this.#source.settle(effect.position);
+          break;
+        case 'close':
+          this.close();
+          this.#channel.end();
+          this.#ended(effect.failure);
+          break;
+      }
+    }
+  }
+
+  #send(batch: BatchBuilder, number: number): void {
+    const bytes = batch.rawBytes;
+    const frame = batch.frame(this.#opening.epoch, number, 0);
+    if (frame.length > this.#opening.maxFrameBytes) {
+      const detail = `record ${batch.lastSequence} of ${bytes} bytes; the peer takes frames of ${this.#opening.maxFrameBytes}`;
+      this.#step({ type: 'source-failed', failure: { reason: 'frame-too-large', detail } });
+      return;
+    }
+    this.#stats.wireBytes += frame.length;
+    const onTheWay: OnTheWay = {
+      last: { incarnation: batch.incarnation, sequence: batch.lastSequence },
+      records: batch.count,
+      bytes,
+      firstMs: batch.firstSeconds * 1000,
+      sentMs: performance.now(),
+      takenMs: 0,
+    };
+    this.#onTheWay.push(onTheWay);
+    this.#stats.oldestMs ??= onTheWay.firstMs;
+    this.#channel.send(frame, () => {
+      onTheWay.takenMs = performance.now();
+      this.#step({ type: 'taken', bytes });
+    });
+  }
+
+  /** Everything up to `position` is stored: count it. */
+  #settled(position: Position): void {
+    const nowMs = performance.now();
+    let done = 0;
+    for (const batch of this.#onTheWay) {
+      if (batch.last.incarnation === position.incarnation && batch.last.sequence > position.sequence) break;
+      done++;
+      this.#stats.records += batch.records;
+      this.#stats.bytes += batch.bytes;
+      this.#stats.observer.batch({
+        records: batch.records,
+        bytes: batch.bytes,
+        stagesMs: { 'source-wait': batch.takenMs - batch.sentMs, 'round-trip': nowMs - batch.takenMs },
+      });
+    }
+    this.#onTheWay.splice(0, done);
+    this.#stats.oldestMs = this.#onTheWay[0]?.firstMs;
+    this.#stats.onStored(position, Date.now());
+  }
+}
