@@ -76,7 +76,13 @@ export function checkServers(servers: readonly NatsServer[]): void {
 }
 
 export function serverLogs(servers: readonly NatsServer[]): string {
-  return servers.map((server) => [`--- server ${server.name}`, ...server.logs.slice(-15)].join('\n')).join('\n');
+  return servers
+    .map((server) => [`--- server ${server.name}`, ...server.logs.filter(isComplaint).slice(-15)].join('\n'))
+    .join('\n');
+}
+
+function isComplaint(line: string): boolean {
+  return !line.includes('[INF]');
 }
 
 /** Without subjects of its own: over the leaf node it would also hear what is published at the plant. */
