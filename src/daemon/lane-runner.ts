@@ -167,11 +167,19 @@ export class LaneRunner {
   }
 
   #ended(failure: Failure | undefined): void {
+    const news = this.#live || failure?.reason !== this.#failure?.reason;
     this.#session = undefined;
     this.#live = false;
     this.#failure = failure;
-    const level = failure !== undefined && reasons[failure.reason].retry === 'park' ? 'warn' : 'info';
-    if (!this.#stopped) this.#log[level]('lane-ended', { peer: this.peer, role: this.role, ...failure });
+    if (news && !this.#stopped) {
+      const parked = failure !== undefined && reasons[failure.reason].retry === 'park';
+      this.#log[parked ? 'warn' : 'info']('lane-ended', {
+        peer: this.peer,
+        role: this.role,
+        reason: failure?.reason,
+        detail: failure?.detail,
+      });
+    }
     this.#onQuiet?.();
     this.#schedule(this.#backoff.down(failure, performance.now()));
     this.#update();

@@ -294,6 +294,7 @@ export class SinkStream {
 
   async #write(entry: LaneEntry): Promise<number> {
     const state = this.#writer.lane(entry.id);
+    const { last } = state;
     const witnesses = entry.history.list();
     entry.dirty = false;
     const checkpoint: Checkpoint = {
@@ -302,8 +303,8 @@ export class SinkStream {
       sinkSequence: state.scanFrom(this.#writer.storedUpTo),
       // In id mode the place of a record is not exactly known; without it the witness is still one for the source.
       witnessSink:
-        this.#writer.mode === 'chain' && samePosition(witnesses[0]?.position, state.last?.position)
-          ? state.last!.sinkSequence
+        this.#writer.mode === 'chain' && last !== undefined && samePosition(witnesses[0]?.position, last.position)
+          ? last.sinkSequence
           : 0,
       witnesses,
     };

@@ -109,5 +109,7 @@ export class FailureError extends Error {
 /** The Failure inside whatever was thrown; anything unknown becomes `internal`. */
 export function failureFrom(thrown: unknown): Failure {
   if (thrown instanceof FailureError) return thrown.failure;
-  return { reason: 'internal', detail: thrown instanceof Error ? thrown.message : String(thrown) };
+  if (!(thrown instanceof Error)) return { reason: 'internal', detail: String(thrown) };
+  // A defect: the place it was thrown from is all there is to find it by.
+  return { reason: 'internal', detail: `${thrown.message} ${thrown.stack?.split('\n')[1]?.trim() ?? ''}` };
 }

@@ -84,7 +84,9 @@ export class ControlStore {
     return this.#guard(async () => {
       const kv = await this.#open(bucket, replicas);
       try {
-        return await kv.update(checkpointKey(stream, checkpoint.lane), JSON.stringify(json), revision);
+        const key = checkpointKey(stream, checkpoint.lane);
+        const text = JSON.stringify(json);
+        return revision === 0 ? await kv.create(key, text) : await kv.update(key, text, revision);
       } catch (error) {
         if (error instanceof JetStreamApiError && error.code === 10071)
           throw new FailureError('superseded', `another daemon writes lane ${checkpoint.lane}`, { cause: error });
