@@ -54,11 +54,30 @@ export function streamInfo(nc: NatsConnection, api: string, stream: string): Pro
 }
 
 /** The message at a sequence, asked of the stream's leader; undefined if there is none there. */
-export async function messageAt(
+export function messageAt(
   nc: NatsConnection,
   api: string,
   stream: string,
   sequence: number,
+): Promise<StoredMessage | undefined> {
+  return getMessage(nc, api, stream, { seq: sequence });
+}
+
+/** The first message at a sequence or behind it; undefined if there is none. */
+export function messageFrom(
+  nc: NatsConnection,
+  api: string,
+  stream: string,
+  sequence: number,
+): Promise<StoredMessage | undefined> {
+  return getMessage(nc, api, stream, { seq: sequence, next_by_subj: '>' });
+}
+
+async function getMessage(
+  nc: NatsConnection,
+  api: string,
+  stream: string,
+  query: { readonly seq: number; readonly next_by_subj?: string },
 ): Promise<StoredMessage | undefined> {
   interface Answer {
     readonly message: {
@@ -70,7 +89,7 @@ export async function messageAt(
     };
   }
   try {
-    const { message } = await call<Answer>(nc, `${api}.STREAM.MSG.GET.${stream}`, { seq: sequence });
+    const { message } = await call<Answer>(nc, `${api}.STREAM.MSG.GET.${stream}`, query);
     return {
       subject: message.subject,
       sequence: message.seq,

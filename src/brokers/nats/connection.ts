@@ -26,8 +26,14 @@ export interface NatsLinkEvents {
   connected(): void;
   /** What was published and not answered is unknown: the client throws its outbound buffer away without an error. */
   disconnected(failure: Failure): void;
-  /** The server refused a publish or a subscription for want of a permission. */
-  denied(failure: Failure): void;
+  /** The server refused a publish or a subscription for want of a permission. Everybody hears of it; most are not meant. */
+  denied(failure: Failure, denied: Denied): void;
+}
+
+/** What the server refused. */
+export interface Denied {
+  readonly operation: 'publish' | 'subscription';
+  readonly subject: string;
 }
 
 /**
@@ -136,7 +142,7 @@ export class NatsLink {
   #onError(error: Error): void {
     const failure = natsFailure(error);
     if (error instanceof PermissionViolationError)
-      for (const listener of [...this.#listeners]) listener.denied?.(failure);
+      for (const listener of [...this.#listeners]) listener.denied?.(failure, error);
     else if (!this.#up) this.#failure = failure;
     this.#log.warn('nats-error', { connection: this.#name, reason: failure.reason, detail: failure.detail });
   }

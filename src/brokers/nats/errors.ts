@@ -15,17 +15,17 @@ const codes: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [10039, 'jetstream-unavailable'],
   [10076, 'jetstream-unavailable'],
   [10035, 'jetstream-unavailable'],
+  [10120, 'jetstream-unavailable'],
   [10047, 'sink-full'],
-  [10077, 'sink-full'],
   [10023, 'sink-full'],
-  [10122, 'sink-full'],
+  [10028, 'sink-full'],
   [10167, 'sink-blocked'],
   [10158, 'sink-blocked'],
   [10163, 'sink-blocked'],
   [10008, 'sink-blocked'],
   [10009, 'sink-blocked'],
-  [10074, 'sink-blocked'],
   [10118, 'sink-blocked'],
+  [10109, 'sink-unsupported'],
   [10054, 'record-refused'],
   [10097, 'record-refused'],
   [10060, 'record-refused'],
@@ -39,35 +39,41 @@ const codes: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [10227, 'record-refused'],
 ]);
 
-/** Wrong last sequence: another record came between (server error 10071; 10164 while one is in flight). */
+/** Wrong last sequence: another record came between (server error 10071; 10164 while one is in flight, or without a number). */
 export function isChainBroken(code: number): boolean {
   return code === 10071 || code === 10164;
 }
 
-/** What a JetStream error code means; codes we do not know are taken as passing. */
+/** The message could not be stored; why stands only in the text. */
+const storeFailed = 10077;
+
+/** What a JetStream error code of a publish means; codes we do not know are taken as passing. */
 export function failureOfCode(code: number, text: string): Failure {
-  return { reason: codes.get(code) ?? 'sink-blocked', detail: `${text} (${code})` };
+  const unknown = code === storeFailed && /maximum .* exceeded/.test(text) ? 'sink-full' : 'sink-blocked';
+  return { reason: codes.get(code) ?? unknown, detail: `${text} (${code})` };
 }
 
-/** What went wrong with a call to NATS. `missing` is the reason for a stream that does not exist. */
+/** What went wrong with a call to NATS. `missing` is the reason for a stream that does not exist, and says which end asks. */
 export function natsFailure(error: unknown, missing: 'source-missing' | 'sink-missing' = 'source-missing'): Failure {
   if (error instanceof FailureError) return error.failure;
   const text = error instanceof Error ? error.message : String(error);
   if (error instanceof JetStreamApiError) {
     const failure = failureOfCode(error.code, text);
-    return failure.reason === 'source-missing' ? { ...failure, reason: missing } : failure;
+    if (failure.reason === 'source-missing') return { ...failure, reason: missing };
+    return missing === 'source-missing' ? { ...failure, reason: 'jetstream-unavailable' } : failure;
   }
-  if (error instanceof AuthorizationError || error instanceof UserAuthenticationExpiredError)
-    return { reason: 'nats-auth', detail: text };
-  if (error instanceof PermissionViolationError) return { reason: 'nats-permission', detail: text };
-  if (
-    error instanceof NoRespondersError ||
-    (error instanceof RequestError && error.isNoResponders()) ||
-    error instanceof JetStreamError
-  )
-    return { reason: 'jetstream-unavailable', detail: text };
-  if (error instanceof TimeoutError) return { reason: 'nats-unreachable', detail: 'the server does not answer' };
-  if (error instanceof Error && error.cause instanceof PermissionViolationError)
-    return { reason: 'nats-permission', detail: error.cause.message };
+  // A request that failed wraps what the connection said.
+  const cause = error instanceof RequestError && error.cause instanceof Error ? error.cause : error;
+  if (cause instanceof AuthorizationError || cause instanceof UserAuthenticationExpiredError)
+    return { reason: 'nats-auth', detail: cause.message };
+  if (cause instanceof PermissionViolationError) return { reason: 'nats-permission', detail: cause.message };
+  if (cause instanceof NoRespondersError || cause instanceof JetStreamError)
+    return { reason: 'jetstream-unavailable', detail: cause.message };
+  if (cause instanceof TimeoutError) return { reason: 'nats-unreachable', detail: 'the server does not answer' };
   return { reason: 'nats-unreachable', detail: text };
+}
+
+/** True if the same call may succeed in a moment: an election, a server that starts, an answer that got lost. */
+export function isPassing({ reason }: Failure): boolean {
+  return reason === 'jetstream-unavailable' || reason === 'sink-blocked' || reason === 'nats-unreachable';
 }

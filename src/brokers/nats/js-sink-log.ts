@@ -1,11 +1,12 @@
 import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats';
+import { subjectMatches } from '../../topology/subjects.ts';
 import { type Failure, FailureError } from '../../wire/reasons.ts';
 import type { RecordView } from '../../wire/record-view.ts';
 import type { SinkLane, SinkLog, SinkLogEvents, TailRecord } from '../broker.ts';
-import { messageAt, type StoredMessage, type StreamInfo, streamInfo } from './api.ts';
+import { messageAt, messageFrom, type StoredMessage, type StreamInfo, streamInfo } from './api.ts';
 import type { NatsLink } from './connection.ts';
 import { failureOfCode, isChainBroken, natsFailure } from './errors.ts';
-import { readTail, sinkHeaders } from './provenance.ts';
+import { provenanceFault, readTail, sinkHeaders } from './provenance.ts';
 import { decimal, RawHeaders, rawHeaders, rawPayload, rawSubject } from './raw-message.ts';
 import { StreamReader } from './stream-reader.ts';
 
@@ -19,6 +20,8 @@ export interface JetStreamSinkLogOptions {
 
 const seqKey = Buffer.from('"seq":');
 const tailPrefetchBytes = 4 * 1024 * 1024;
+/** A server takes no longer header blocks (error 10097), whatever its max_payload. */
+const maxHeaderBytes = 65_535;
 
 /**
  * A sink stream on JetStream. Appends are plain publishes with an own reply inbox; PubAcks are read without JSON unless there is
@@ -38,8 +41,11 @@ export class JetStreamSinkLog implements SinkLog {
   #answered = 0;
   readonly #early = new Map<number, number>();
   #lastSequence = 0;
-  #flushing = false;
+  #reporting = false;
   #withIds = false;
+  /** Subjects of the stream, as far as they are known. */
+  #subjects: readonly string[] = [];
+  readonly #closing = new AbortController();
 
   constructor(options: JetStreamSinkLogOptions) {
     this.#options = options;
@@ -47,11 +53,15 @@ export class JetStreamSinkLog implements SinkLog {
     this.#ackStart = Buffer.from(`{"stream":"${options.stream}"`);
     this.#unlisten = options.link.listen({
       disconnected: (failure) => options.events.unsure(failure, false),
-      denied: (failure) => options.events.unsure(failure, false),
+      denied: (failure, { operation, subject }) => {
+        const ours = operation === 'publish' && this.#subjects.some((pattern) => subjectMatches(pattern, subject));
+        if (ours) options.events.unsure(failure, false);
+      },
     });
   }
 
   close(): void {
+    this.#closing.abort();
     this.#unlisten();
     this.#subscription?.unsubscribe();
     this.#round++;
@@ -67,7 +77,7 @@ export class JetStreamSinkLog implements SinkLog {
     // The client restores subscriptions when it reconnects; a connection made anew needs its own.
     this.#subscribedTo = connection;
     this.#subscription = connection.subscribe(`${this.#inbox}.*.*`, {
-      callback: (_error, message) => this.#onAnswer(message),
+      callback: (error, message) => this.#received(error, message),
     });
   }
 
@@ -82,16 +92,26 @@ export class JetStreamSinkLog implements SinkLog {
     this.#sent++;
     // Not connected: the loss of the connection has been reported, or will be, and the writer starts over.
     if (connection === undefined) return undefined;
+    const fault = provenanceFault(view, incarnation);
+    if (fault !== undefined)
+      return this.#refused({ reason: 'bad-frame', detail: `record ${view.sequence} has ${fault}` });
     const origin = originCluster(view) ?? lane.from;
     const from = view.buffer.toString('utf8', view.subjectStart, view.subjectEnd);
     const subject = lane.map(from, origin);
-    if (subject === undefined) return this.#refused({ reason: 'record-refused', detail: `subject ${from} cannot be mapped` });
+    if (subject === undefined)
+      return this.#refused({ reason: 'record-refused', detail: `subject ${from} cannot be mapped` });
     if (!lane.allows(subject))
       return this.#refused({ reason: 'not-granted', detail: `subject ${subject} is not granted` });
     const labels = { lane: lane.id, source: `${lane.from}/${lane.sourceStream}`, place: this.#place };
     const headers = sinkHeaders(view, labels, incarnation, previous, expectLast);
     const payload = view.buffer.subarray(view.payloadStart, view.payloadEnd);
     const max = connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
+    if (headers.length > maxHeaderBytes) {
+      return this.#refused({
+        reason: 'record-refused',
+        detail: `record with ${headers.length} bytes of headers, servers take ${maxHeaderBytes}`,
+      });
+    }
     if (headers.length + payload.length > max) {
       return this.#refused({
         reason: 'record-refused',
@@ -123,7 +143,9 @@ export class JetStreamSinkLog implements SinkLog {
   async facts(): Promise<StreamInfo> {
     const { link, stream } = this.#options;
     try {
-      return await streamInfo(link.require(), link.api, stream);
+      const info = await streamInfo(link.require(), link.api, stream);
+      this.#subjects = info.config.subjects ?? [];
+      return info;
     } catch (error) {
       const failure = natsFailure(error, 'sink-missing');
       throw new FailureError(failure.reason, failure.detail, { cause: error });
@@ -145,41 +167,60 @@ export class JetStreamSinkLog implements SinkLog {
     const last = info.state.last_seq;
     if (last <= after || info.state.messages === 0) return last;
     const { link, stream } = this.#options;
-    const connection = link.require();
-    // The newest message may have been deleted; then the newest that exists ends the scan.
-    let end = last;
-    while (end > after && (await this.messageAt(end)) === undefined) end--;
-    if (end <= after) return last;
     await new Promise<void>((resolve, reject) => {
+      const { signal } = this.#closing;
+      const closed = () => end({ reason: 'draining', detail: 'the daemon stops' });
+      const end = (failure?: Failure) => {
+        unlisten();
+        signal.removeEventListener('abort', closed);
+        reader.close();
+        if (failure === undefined) resolve();
+        else reject(new FailureError(failure.reason, failure.detail));
+      };
+      /** The newest messages may have been deleted. That nothing is left is believed only to the stream itself. */
+      const confirm = async () => {
+        const next = await messageFrom(link.require(), link.api, stream, reader.last + 1);
+        if (next === undefined || next.sequence > last) end();
+      };
+      const maybeDone = () => void confirm().catch((error: unknown) => end(natsFailure(error, 'sink-missing')));
       const reader = new StreamReader({
-        connection,
-        api: link.api,
+        link,
         stream,
+        created: info.created,
+        after,
         headersOnly: true,
         prefetchBytes: tailPrefetchBytes,
-        after,
-        message: (message, sequence) => {
-          if (sequence > last) return;
-          observe(sequence, readTail(rawHeaders(message), this.#place, sequence));
-          if (sequence < end) return;
-          unlisten();
-          reader.close();
-          resolve();
+        missing: 'sink-missing',
+        message: (message, sequence, _seconds, _nanos, pending) => {
+          if (sequence <= last) observe(sequence, readTail(rawHeaders(message), this.#place, sequence));
+          reader.want(tailPrefetchBytes);
+          if (sequence >= last) end();
+          else if (pending === 0) maybeDone();
         },
-        failed: (failure) => {
-          unlisten();
-          reject(new FailureError(failure.reason, failure.detail));
-        },
+        idle: maybeDone,
+        failed: end,
       });
-      const unlisten = link.listen({
-        disconnected: (failure) => {
-          reader.close();
-          unlisten();
-          reject(new FailureError(failure.reason, failure.detail));
-        },
-      });
+      const unlisten = link.listen({ disconnected: end });
+      signal.addEventListener('abort', closed);
     });
     return last;
+  }
+
+  /** What is thrown here must not reach the client, which would stop reading from its socket without a word. */
+  #received(error: Error | null, message: Msg): void {
+    try {
+      if (error === null) {
+        this.#onAnswer(message);
+        return;
+      }
+      // The answers' subscription was refused, and is gone.
+      this.#subscribedTo = undefined;
+      this.#options.events.unsure(natsFailure(error, 'sink-missing'), false);
+    } catch (thrown) {
+      queueMicrotask(() => {
+        throw thrown;
+      });
+    }
   }
 
   #onAnswer(message: Msg): void {
@@ -188,13 +229,11 @@ export class JetStreamSinkLog implements SinkLog {
     const roundAt = this.#inbox.length + 1;
     if (decimal(subject, roundAt, dot) !== this.#round) return;
     const ordinal = decimal(subject, dot + 1, subject.length);
+    if (ordinal <= this.#answered) return;
     const payload = rawPayload(message);
     const sequence = this.#plainAck(payload);
-    if (sequence === undefined) {
-      this.#explain(ordinal, payload, rawHeaders(message));
-      return;
-    }
-    this.#stored(ordinal, sequence);
+    if (sequence === undefined) this.#explain(ordinal, payload, rawHeaders(message));
+    else this.#stored(ordinal, sequence);
   }
 
   #stored(ordinal: number, sequence: number): void {
@@ -202,28 +241,25 @@ export class JetStreamSinkLog implements SinkLog {
       this.#early.set(ordinal, sequence);
       return;
     }
-    this.#answered = ordinal;
-    this.#lastSequence = sequence;
-    for (
-      let next = this.#early.get(this.#answered + 1);
-      next !== undefined;
-      next = this.#early.get(this.#answered + 1)
-    ) {
-      this.#early.delete(this.#answered + 1);
+    let next: number | undefined = sequence;
+    while (next !== undefined) {
       this.#answered++;
       this.#lastSequence = next;
+      // In id mode each answer tells a place of its own; in a chain the newest one speaks for all.
+      if (this.#withIds) this.#options.events.stored(this.#answered, next);
+      next = this.#early.get(this.#answered + 1);
+      this.#early.delete(this.#answered + 1);
     }
-    // In id mode each answer tells a place of its own; in a chain the newest one speaks for all.
-    if (this.#withIds) {
-      this.#options.events.stored(this.#answered, this.#lastSequence);
-      return;
-    }
-    if (this.#flushing) return;
-    this.#flushing = true;
-    const round = this.#round;
+    if (!this.#withIds) this.#report();
+  }
+
+  /** Once for all answers of a socket read. */
+  #report(): void {
+    if (this.#reporting) return;
+    this.#reporting = true;
     queueMicrotask(() => {
-      this.#flushing = false;
-      if (round === this.#round) this.#options.events.stored(this.#answered, this.#lastSequence);
+      this.#reporting = false;
+      if (this.#answered > 0) this.#options.events.stored(this.#answered, this.#lastSequence);
     });
   }
 
@@ -242,19 +278,15 @@ export class JetStreamSinkLog implements SinkLog {
 
   #explain(ordinal: number, payload: Buffer, headers: Buffer): void {
     const { events, stream } = this.#options;
-    if (payload.length === 0) {
-      // No responders: the stream has no leader at the moment, or no stream owns the subject.
-      const status = headers.toString('latin1', 9, 12);
-      events.unsure({ reason: 'sink-blocked', detail: `nobody takes the subject at the moment (${status})` }, false);
+    if (payload.length === 0 && headers.toString('latin1', 9, 12) === '503') {
+      // The stream has no leader at the moment, or no stream owns the subject.
+      events.unsure({ reason: 'sink-blocked', detail: 'nobody takes the subject at the moment' }, false);
       return;
     }
-    const answer = JSON.parse(payload.toString('utf8')) as {
-      readonly stream?: string;
-      readonly seq?: number;
-      readonly duplicate?: boolean;
-      readonly error?: { readonly err_code: number; readonly description: string };
-    };
-    if (answer.error !== undefined) {
+    const answer = pubAnswer(payload);
+    // Somebody else answers on the subject too; JetStream's own answer comes, or it is missed in time.
+    if (answer === undefined) return;
+    if ('error' in answer) {
       const { err_code: code, description } = answer.error;
       events.unsure(failureOfCode(code, description), isChainBroken(code));
     } else if (answer.stream !== stream) {
@@ -263,9 +295,28 @@ export class JetStreamSinkLog implements SinkLog {
       // Only our own ids are in use here: this very record was stored by an append whose answer was lost. Its place is found by reading.
       events.unsure({ reason: 'sink-blocked', detail: 'stored before; reading on' }, true);
     } else {
-      this.#stored(ordinal, answer.seq!);
+      this.#stored(ordinal, answer.seq);
     }
   }
+}
+
+type PubAnswer =
+  | { readonly stream: string; readonly seq: number; readonly duplicate?: boolean }
+  | { readonly error: { readonly err_code: number; readonly description: string } };
+
+/** An answer of JetStream to a publish; undefined for anything else. */
+function pubAnswer(payload: Buffer): PubAnswer | undefined {
+  if (payload[0] !== 0x7b) return undefined;
+  let answer: Partial<{ stream: unknown; seq: unknown; error: { err_code?: unknown } | null }>;
+  try {
+    answer = JSON.parse(payload.toString('utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  const refused = typeof answer.error?.err_code === 'number';
+  const taken = typeof answer.stream === 'string' && typeof answer.seq === 'number';
+  return refused || taken ? (answer as PubAnswer) : undefined;
 }
 
 /** The cluster where a relayed record was first seen. */

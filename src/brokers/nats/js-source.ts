@@ -1,16 +1,18 @@
-import type { Msg, NatsConnection } from 'nats';
+import { JetStreamApiError } from '@nats-io/jetstream';
+import type { Msg } from 'nats';
+import { pause } from '../../lib/pause.ts';
 import { BatchBuilder } from '../../wire/batch.ts';
 import type { Opening } from '../../wire/frame.ts';
 import type { Position } from '../../wire/position.ts';
 import type { Failure } from '../../wire/reasons.ts';
 import type { Source, SourceEvents } from '../broker.ts';
-import { call, streamInfo } from './api.ts';
+import { call, type StreamInfo, streamInfo } from './api.ts';
 import type { NatsLink } from './connection.ts';
-import { natsFailure } from './errors.ts';
+import { isPassing, natsFailure } from './errors.ts';
 import { readProvenance } from './provenance.ts';
-import { rawHeaders, rawPayload, rawSubject } from './raw-message.ts';
+import { rawHeaders, rawPayload, rawSize, rawSubject } from './raw-message.ts';
 import { type ProvenStart, proveStart } from './source-proof.ts';
-import { StreamReader } from './stream-reader.ts';
+import { type ReaderTiming, readerTiming, StreamReader } from './stream-reader.ts';
 
 export interface JetStreamSourceOptions {
   readonly link: NatsLink;
@@ -21,12 +23,26 @@ export interface JetStreamSourceOptions {
   readonly batchBytes: number;
   /** Bytes read ahead of what the lane may send. */
   readonly prefetchBytes: number;
+  /** Default: what suits a server nearby. */
+  readonly timing?: ReaderTiming;
 }
 
 type Gap = NonNullable<ProvenStart['gap']>;
 
 /** How often the newest sequence is asked for while nothing arrives. */
 const headPollMs = 5000;
+/** How soon a call that failed for a reason that may pass is made again, in ms. */
+const retryMs = 250;
+const consumerNotFound = 10014;
+
+/** A message that waits until it is known why positions before it are missing. */
+interface Held {
+  readonly message: Msg;
+  readonly sequence: number;
+  readonly seconds: number;
+  readonly nanos: number;
+  readonly pending: number;
+}
 
 /**
  * Reads a JetStream stream with Limits retention. Reads ahead within its own bound, packs records as they arrive, and hands a
@@ -35,10 +51,9 @@ const headPollMs = 5000;
 export class JetStreamSource implements Source {
   readonly #options: JetStreamSourceOptions;
   readonly #place: string;
+  readonly #closing = new AbortController();
   #events: SourceEvents | undefined;
-  #connection: NatsConnection | undefined;
   #reader: StreamReader | undefined;
-  #unlisten: (() => void) | undefined;
   #incarnation = '';
   /** Last sequence that is packed, or accounted for by a gap. */
   #tail = 0;
@@ -49,13 +64,21 @@ export class JetStreamSource implements Source {
   #allowance = 0;
   #flushing = false;
   #head = 0;
-  /** While it is being found out why positions are missing, what arrives waits here, within the prefetch. */
-  #held: (() => void)[] | undefined;
+  /** What arrived since a hole was met, within the prefetch. */
+  #held: Held[] | undefined;
+  #heldBytes = 0;
+  /** The stream's first sequence, asked for when message `upTo` had arrived: holes before that one are explained by it. */
+  #known = { first: 0, upTo: 0 };
   #poll: NodeJS.Timeout | undefined;
 
   constructor(options: JetStreamSourceOptions) {
     this.#options = options;
     this.#place = `${options.cluster}/${options.stream}`;
+  }
+
+  /** Bytes that are read ahead, or asked for. */
+  get prefetchedBytes(): number {
+    return this.#buffered() + (this.#reader?.outstandingBytes ?? 0);
   }
 
   open(opening: Pick<Opening, 'cursor' | 'witnesses'>, events: SourceEvents): void {
@@ -64,7 +87,7 @@ export class JetStreamSource implements Source {
   }
 
   async #open(opening: Pick<Opening, 'cursor' | 'witnesses'>): Promise<void> {
-    const { link, stream } = this.#options;
+    const { link, stream, prefetchBytes, timing } = this.#options;
     const connection = link.require();
     const info = await streamInfo(connection, link.api, stream);
     if (this.#events === undefined) return;
@@ -77,26 +100,23 @@ export class JetStreamSource implements Source {
     }
     const start = await proveStart(connection, link.api, info, opening);
     if (this.#events === undefined) return;
-    this.#connection = connection;
     this.#incarnation = start.at.incarnation;
     this.#tail = start.at.sequence;
-    this.#setHead(info.state.last_seq);
     this.#events.opened(start.gap?.after ?? start.at);
-    if (start.gap !== undefined) this.#events.gap(start.gap.after, start.gap.upTo, start.gap.reason);
-    this.#unlisten = link.listen({
-      connected: () => this.#reader?.restart(),
-      denied: (failure) => this.#fail(failure),
-    });
+    this.#setHead(info.state.last_seq);
+    if (start.gap !== undefined) this.#events?.gap(start.gap.after, start.gap.upTo, start.gap.reason);
+    if (this.#events === undefined) return;
     this.#reader = new StreamReader({
-      connection,
-      api: link.api,
+      link,
       stream,
-      headersOnly: false,
-      prefetchBytes: this.#options.prefetchBytes,
+      created: info.created,
       after: start.at.sequence,
+      headersOnly: false,
+      prefetchBytes,
       message: (message, sequence, seconds, nanos, pending) =>
         this.#onMessage(message, sequence, seconds, nanos, pending),
       failed: (failure) => this.#fail(failure),
+      ...(timing === undefined ? {} : { timing }),
     });
     this.#poll = setInterval(() => void this.#pollHead(), headPollMs);
     this.#poll.unref();
@@ -113,12 +133,14 @@ export class JetStreamSource implements Source {
 
   close(): void {
     this.#events = undefined;
-    this.#unlisten?.();
+    this.#closing.abort();
     this.#reader?.close();
     clearInterval(this.#poll);
     this.#ready.length = 0;
+    this.#readyBytes = 0;
     this.#batch = undefined;
     this.#held = undefined;
+    this.#heldBytes = 0;
   }
 
   #fail(failure: Failure): void {
@@ -130,27 +152,33 @@ export class JetStreamSource implements Source {
   #onMessage(message: Msg, sequence: number, seconds: number, nanos: number, pending: number): void {
     if (this.#events === undefined) return;
     if (this.#held !== undefined) {
-      this.#held.push(() => this.#onMessage(message, sequence, seconds, nanos, pending));
+      this.#hold({ message, sequence, seconds, nanos, pending });
       return;
     }
     const last = this.#tail;
     if (sequence <= last) return;
     if (sequence > last + 1 && !this.#explained(last, sequence)) {
-      this.#held = [() => this.#onMessage(message, sequence, seconds, nanos, pending)];
-      void this.#explain(last, sequence).catch((error: unknown) => this.#fail(natsFailure(error)));
+      this.#held = [];
+      this.#hold({ message, sequence, seconds, nanos, pending });
+      void this.#explain().catch((error: unknown) => this.#fail(natsFailure(error)));
       return;
     }
     this.#setHead(sequence + pending);
-    this.#append(message, sequence, seconds, nanos, last);
+    this.#append(message, sequence, seconds, nanos);
     this.#scheduleFlush();
   }
 
-  #append(message: Msg, sequence: number, seconds: number, nanos: number, last: number): void {
+  #hold(held: Held): void {
+    this.#held?.push(held);
+    this.#heldBytes += rawSize(held.message);
+  }
+
+  #append(message: Msg, sequence: number, seconds: number, nanos: number): void {
     const { headers, identity, path } = readProvenance(rawHeaders(message), this.#place, sequence);
     const subject = rawSubject(message);
     const payload = rawPayload(message);
     for (;;) {
-      this.#batch ??= new BatchBuilder(this.#incarnation, last, this.#options.batchBytes);
+      this.#batch ??= new BatchBuilder(this.#incarnation, this.#tail, this.#options.batchBytes);
       if (this.#batch.append(sequence, seconds, nanos, subject, headers, payload, identity, path)) break;
       this.#rotate();
     }
@@ -182,47 +210,72 @@ export class JetStreamSource implements Source {
       if (next === undefined) break;
       if (next instanceof BatchBuilder) {
         if (this.#allowance <= 0) break;
+        this.#ready.shift();
         this.#readyBytes -= next.rawBytes;
         this.#allowance -= next.rawBytes;
         next.headSequence = this.#head;
         this.#events.batch(next);
       } else {
+        this.#ready.shift();
         this.#events.gap(next.after, next.upTo, next.reason);
       }
-      this.#ready.shift();
     }
-    const buffered = this.#readyBytes + (this.#batch?.rawBytes ?? 0);
-    this.#reader?.want(this.#options.prefetchBytes - buffered);
+    this.#reader?.want(this.#options.prefetchBytes - this.#buffered());
   }
 
-  /** Ranges without records that were found to be deletions by the stream's own rules. */
-  readonly #compacted = { after: 0, upTo: 0 };
-
-  #explained(last: number, sequence: number): boolean {
-    return last >= this.#compacted.after && sequence <= this.#compacted.upTo;
+  #buffered(): number {
+    return this.#readyBytes + this.#heldBytes + (this.#batch?.rawBytes ?? 0);
   }
 
   /**
    * Positions are missing between `last` and `sequence`. Below the stream's first sequence they were deleted before they were
    * read: lost. Above it they were deleted one by one, by the stream's rules or on purpose: the cursor simply passes them.
+   * False if the first sequence has to be asked for.
    */
-  async #explain(last: number, sequence: number): Promise<void> {
-    const { link, stream } = this.#options;
-    const info = await streamInfo(this.#connection!, link.api, stream);
-    const lostUpTo = Math.min(info.state.first_seq, sequence) - 1;
-    const held = this.#held;
-    if (this.#events === undefined || held === undefined) return;
+  #explained(last: number, sequence: number): boolean {
+    if (sequence > this.#known.upTo) return false;
+    const lostUpTo = Math.min(this.#known.first, sequence) - 1;
     if (lostUpTo > last) {
       this.#rotate();
       const position = (at: number) => ({ incarnation: this.#incarnation, sequence: at });
       this.#ready.push({ after: position(last), upTo: position(lostUpTo), reason: 'expired' });
       this.#tail = lostUpTo;
-      this.#scheduleFlush();
     }
-    this.#compacted.after = Math.max(last, lostUpTo);
-    this.#compacted.upTo = sequence;
+    return true;
+  }
+
+  /** Asks once for everything that is held by now, because holes come in swarms; what arrives later may have younger holes. */
+  async #explain(): Promise<void> {
+    // After the rest of the same socket read.
+    await Promise.resolve();
+    const upTo = this.#held?.at(-1)?.sequence ?? 0;
+    const info = await this.#askInfo();
+    const held = this.#held;
+    if (this.#events === undefined || held === undefined || info === undefined) return;
+    this.#known = { first: info.state.first_seq, upTo };
     this.#held = undefined;
-    for (const message of held) message();
+    this.#heldBytes = 0;
+    for (const { message, sequence, seconds, nanos, pending } of held)
+      this.#onMessage(message, sequence, seconds, nanos, pending);
+  }
+
+  /** The stream's information; waits out what may pass. Undefined once the source is closed. */
+  async #askInfo(): Promise<StreamInfo | undefined> {
+    const { link, stream, timing = readerTiming } = this.#options;
+    const { signal } = this.#closing;
+    for (let untilMs = performance.now() + timing.patienceMs; !signal.aborted; await pause(retryMs, signal)) {
+      const { connection } = link;
+      if (connection === undefined) {
+        untilMs = performance.now() + timing.patienceMs;
+        continue;
+      }
+      try {
+        return await streamInfo(connection, link.api, stream);
+      } catch (error) {
+        if (!isPassing(natsFailure(error)) || performance.now() > untilMs) throw error;
+      }
+    }
+    return undefined;
   }
 
   #setHead(sequence: number): void {
@@ -243,8 +296,9 @@ export class JetStreamSource implements Source {
       );
       this.#setHead(info.delivered.stream_seq + info.num_pending);
     } catch (error) {
-      // The consumer or the stream is gone: the reader begins anew and gives the reason if it cannot.
-      if (natsFailure(error).reason !== 'nats-unreachable') this.#reader?.restart();
+      // Whatever is wrong, the reader finds out by itself. That the consumer is gone it learns sooner this way.
+      const gone = error instanceof JetStreamApiError && error.code === consumerNotFound;
+      if (gone && this.#reader?.consumer === consumer) this.#reader.restart();
     }
   }
 }

@@ -15,10 +15,14 @@ const originKey = 'Causeway-Origin';
 const laneKey = 'Causeway-Lane';
 const pathKey = 'Causeway-Path';
 const atKey = 'Causeway-At';
+const chainKey = 'Nats-Expected-Last-Sequence';
+const idKey = 'Nats-Msg-Id';
 const ours = Buffer.from('Causeway-');
-const reserved = Buffer.from('Nats-');
 const firstLine = 'NATS/1.0\r\n';
+const blockEnd = Buffer.from('\r\n\r\n');
 
+/** Something in a block may have to be stripped or renamed. */
+const suspicious = /\n(?:nats-|causeway-)/i;
 /** Reserved headers whose meaning ends with the stream they were written to. */
 const stripped =
   /^nats-(expected-|batch-|stream$|subject$|sequence$|last-sequence$|time-stamp$|num-pending$|msg-size$|required-api-level$)/i;
@@ -34,6 +38,31 @@ export interface Provenance {
 }
 
 const none = Buffer.alloc(0);
+/** Longest origin or path, in characters. */
+const maxOriginLength = 4096;
+const originPattern = /^([^/]+\/[^/]+\/[^/]+)\/(\d{1,16})\/(\d{1,10})(\d{9})$/;
+const labelPattern = /^[\w-]{1,32}$/;
+const maxNanos = 999_999_999;
+
+/**
+ * What makes it impossible to write down where a record came from so that it is found again; undefined if nothing. These
+ * fields come from the peer, who may have defects.
+ */
+export function provenanceFault(view: RecordView, incarnation: string): string | undefined {
+  if (!labelPattern.test(incarnation)) return 'an incarnation that is no label';
+  if (view.nanos > maxNanos) return `a time with ${view.nanos} nanoseconds`;
+  if (view.identityEnd === view.identityStart) return undefined;
+  const { buffer, identityStart, identityEnd, pathStart, pathEnd } = view;
+  const unfit = (text: string) => hasControl(text) || text.length > maxOriginLength;
+  const identity = buffer.toString('utf8', identityStart, identityEnd);
+  if (unfit(identity) || !originPattern.test(identity)) return 'an origin that cannot be read';
+  return unfit(buffer.toString('utf8', pathStart, pathEnd)) ? 'a path that cannot be written' : undefined;
+}
+
+function hasControl(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) < 32) return true;
+  return false;
+}
 
 /**
  * Takes Causeway's headers off a record read at `place` (cluster/stream) and `sequence`. They prove an origin only if they
@@ -44,15 +73,16 @@ export function readProvenance(block: Buffer, place: string, sequence: number): 
   const lines = splitLines(block);
   const at = lineValue(lines, atKey);
   const proven = at === `${place}/${sequence}` || at === `${place}/-`;
-  const rest = lines.filter(([key]) => !isOurs(key));
+  // On a record of ours these two are ours too.
+  const rest = lines.filter(([key]) => !isOurs(key) && !(proven && (key === idKey || key === chainKey)));
   const headers = rest.length === 0 ? none : joinLines(rest);
   const identity = lineValue(lines, originKey);
   if (!proven || identity === undefined) return { headers };
   const path = lineValue(lines, pathKey);
   return {
     headers,
-    identity: Buffer.from(identity, 'latin1'),
-    ...(path === undefined ? {} : { path: Buffer.from(path, 'latin1') }),
+    identity: Buffer.from(identity),
+    ...(path === undefined ? {} : { path: Buffer.from(path) }),
   };
 }
 
@@ -69,7 +99,7 @@ export function readTail(block: Buffer, place: string, sequence: number): TailRe
   const lane = /^([^;]+);([^.;]*)\.(\d{1,16});(\d{1,16})(?:;(\d{1,10})\.(\d{1,9}))?$/.exec(
     lineValue(lines, laneKey) ?? '',
   );
-  const origin = /^([^/]+\/[^/]+\/[^/]+)\/(\d{1,16})\/(\d{1,10})(\d{9})$/.exec(lineValue(lines, originKey) ?? '');
+  const origin = originPattern.exec(lineValue(lines, originKey) ?? '');
   if (lane === null || origin === null) return undefined;
   return {
     sinkSequence: sequence,
@@ -108,36 +138,38 @@ export function sinkHeaders(
   const nanos = String(view.nanos).padStart(9, '0');
   const relayed = view.identityEnd > view.identityStart;
   const origin = relayed
-    ? view.buffer.toString('latin1', view.identityStart, view.identityEnd)
+    ? view.buffer.toString('utf8', view.identityStart, view.identityEnd)
     : `${labels.source}/${incarnation}/${view.sequence}/${view.seconds}${nanos}`;
+  // Ours come first: servers up to 2.10 look for their own headers by the first place where the name occurs, be it inside
+  // another header's value, and then take the header for absent.
   let text =
+    `${firstLine}${expectLast === undefined ? `${idKey}: ${labels.lane};${origin}` : `${chainKey}: ${expectLast}`}\r\n` +
     `${laneKey}: ${labels.lane};${incarnation}.${view.sequence};${previous}${relayed ? `;${view.seconds}.${nanos}` : ''}\r\n` +
     `${originKey}: ${origin}\r\n` +
     `${atKey}: ${labels.place}/${expectLast === undefined ? '-' : expectLast + 1}\r\n`;
   if (relayed) {
-    const path = view.buffer.toString('latin1', view.pathStart, view.pathEnd);
+    const path = view.buffer.toString('utf8', view.pathStart, view.pathEnd);
     text += `${pathKey}: ${path === '' ? '' : `${path},`}${labels.source}\r\n`;
   }
-  text +=
-    expectLast === undefined
-      ? `Nats-Msg-Id: ${labels.lane};${origin}\r\n\r\n`
-      : `Nats-Expected-Last-Sequence: ${expectLast}\r\n\r\n`;
-  if (view.headersEnd === view.headersStart) return Buffer.from(firstLine + text, 'latin1');
+  if (view.headersEnd === view.headersStart) return Buffer.from(`${text}\r\n`);
   const block = carried(view.buffer.subarray(view.headersStart, view.headersEnd));
-  // The block ends in an empty line; ours take its place.
-  const result = Buffer.allocUnsafe(block.length - 2 + text.length);
-  block.copy(result, 0, 0, block.length - 2);
-  result.write(text, block.length - 2, 'latin1');
+  const restAt = block.indexOf('\r\n') + 2;
+  const size = Buffer.byteLength(text);
+  const result = Buffer.allocUnsafe(size + block.length - restAt);
+  result.write(text);
+  block.copy(result, size, restAt);
   return result;
 }
 
 /** Applies the policy for reserved headers: strip what belongs to another stream, carry the rest under a name of ours. */
 function carried(block: Buffer): Buffer {
-  if (block.indexOf(reserved) < 0 && !/nats-/i.test(block.toString('latin1'))) return block;
+  const whole = block.subarray(-blockEnd.length).equals(blockEnd);
+  if (whole && !suspicious.test(block.toString('latin1'))) return block;
   const lines: [string, string][] = [];
   for (const [key, line] of splitLines(block)) {
-    if (!/^nats-/i.test(key) || kept.test(key)) lines.push([key, line]);
-    else if (!stripped.test(key)) lines.push([key, `Causeway-${key.slice(5)}${line.slice(key.length)}`]);
+    const renamed = /^nats-/i.test(key) && !kept.test(key) ? `Causeway-${key.slice(5)}` : key;
+    if (isOurs(renamed) || (renamed !== key && stripped.test(key))) continue;
+    lines.push([renamed, `${renamed}${line.slice(key.length)}`]);
   }
   return joinLines(lines);
 }
@@ -159,5 +191,9 @@ function joinLines(lines: readonly (readonly [string, string])[]): Buffer {
 
 function lineValue(lines: readonly (readonly [string, string])[], key: string): string | undefined {
   const found = lines.find(([name]) => name === key);
-  return found?.[1].slice(key.length + 1).trim();
+  if (found === undefined) return undefined;
+  // Lines are bytes; names of streams may be more than ASCII.
+  return Buffer.from(found[1].slice(key.length + 1), 'latin1')
+    .toString('utf8')
+    .trim();
 }

@@ -2,8 +2,8 @@ import { randomInt } from 'node:crypto';
 import type { NatsConnection } from 'nats';
 import type { Opening } from '../../wire/frame.ts';
 import { type Position, payloadDigest, type Witness } from '../../wire/position.ts';
-import type { Reason } from '../../wire/reasons.ts';
-import { messageAt, type StreamInfo } from './api.ts';
+import type { Failure, Reason } from '../../wire/reasons.ts';
+import { messageAt, type StreamInfo, streamInfo } from './api.ts';
 
 /** Where a source goes on, and the gap before that if there is one. */
 export interface ProvenStart {
@@ -30,7 +30,9 @@ export async function proveStart(
     return { at: { incarnation, sequence: Math.max(0, first - 1) } };
   }
   const verdictOf = async (witness: Witness): Promise<Verdict> => {
-    if (witness.position.incarnation !== cursor.incarnation || witness.position.sequence > last) return 'other';
+    // A cursor that a gap moved to a new incarnation has no witnesses of its own yet; the old ones know nothing of it.
+    if (witness.position.incarnation !== cursor.incarnation) return 'gone';
+    if (witness.position.sequence > last) return 'other';
     const found = await messageAt(connection, api, info.config.name, witness.position.sequence);
     if (found === undefined) return 'gone';
     const same =
@@ -63,6 +65,37 @@ function withLoss(cursor: Position, first: number): ProvenStart {
   if (first <= cursor.sequence + 1) return { at: cursor };
   const upTo = { incarnation: cursor.incarnation, sequence: first - 1 };
   return { at: upTo, gap: { after: cursor, upTo, reason: 'expired' } };
+}
+
+/** What a reader knows of the stream it was reading. */
+export interface Seen {
+  readonly created: string;
+  /** Sequence of the last message it read, or behind which it was to begin. */
+  readonly sequence: number;
+  /** Time of that message, if it was read. */
+  readonly time: { readonly seconds: number; readonly nanos: number } | undefined;
+}
+
+/**
+ * Whether a reader that had to let go of a stream may go on behind `seen`. It may not if the numbers there mean something else
+ * now; then a new session has to prove its cursor. Returns why not.
+ */
+export async function stillTheSame(
+  connection: NatsConnection,
+  api: string,
+  stream: string,
+  seen: Seen,
+): Promise<Failure | undefined> {
+  const found = seen.time === undefined ? undefined : await messageAt(connection, api, stream, seen.sequence);
+  if (found !== undefined) {
+    if (found.seconds === seen.time?.seconds && found.nanos === seen.time.nanos) return undefined;
+    return { reason: 'regressed', detail: `${stream} holds another record ${seen.sequence} than before` };
+  }
+  // Expired since, or never read. What else is known is weaker, and enough unless the stream was restored within these seconds.
+  const info = await streamInfo(connection, api, stream);
+  if (info.created !== seen.created) return { reason: 'recreated', detail: `${stream} was made anew` };
+  if (info.state.last_seq >= seen.sequence) return undefined;
+  return { reason: 'regressed', detail: `${stream} ends at ${info.state.last_seq}; ${seen.sequence} was there before` };
 }
 
 /** A label that no other incarnation of the stream has: the time it was noticed, and some randomness. */

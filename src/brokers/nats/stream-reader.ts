@@ -1,245 +1,325 @@
 import { randomBytes } from 'node:crypto';
 import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats';
-import type { Failure } from '../../wire/reasons.ts';
+import { pause } from '../../lib/pause.ts';
+import { type Failure, failureFrom } from '../../wire/reasons.ts';
 import { call } from './api.ts';
-import { natsFailure } from './errors.ts';
-import { decimal, rawHeaders, rawReply, rawSize } from './raw-message.ts';
+import type { Denied, NatsLink } from './connection.ts';
+import { isPassing, natsFailure } from './errors.ts';
+import { rawHeaders, rawReply, rawSize } from './raw-message.ts';
+import { Delivery, parseDelivery, parseStatus } from './reader-protocol.ts';
+import { stillTheSame } from './source-proof.ts';
 
-/** A pull request asks for so many messages at most, and waits so long for them. */
-const pullMessages = 4096;
-const pullExpiresMs = 30_000;
-const heartbeatMs = 5000;
-/** Without any sign of life for so long the consumer is made anew. */
-const silenceMs = 3 * heartbeatMs;
+/** Times of the protocol between reader and server, in ms. Tests shorten them. */
+export interface ReaderTiming {
+  /** How long a pull request waits for messages. */
+  readonly expiresMs: number;
+  /** Sign of life of a waiting pull request; less than half of `expiresMs`. */
+  readonly heartbeatMs: number;
+  /** For so long a consumer that cannot be made is tried again, if the reason may pass. */
+  readonly patienceMs: number;
+}
+
+export const readerTiming: ReaderTiming = { expiresMs: 30_000, heartbeatMs: 2000, patienceMs: 10_000 };
+
+/** Missed signs of life after which the consumer is made anew. */
+const missedHeartbeats = 3;
 /** The server removes the consumer when nobody pulled for so long. */
 const inactiveMs = 120_000;
+const minRequestBytes = 16 * 1024;
+/** No message counts for less: its reply subject alone is longer. Keeps the bytes of a request the limit that ends it. */
+const minMessageBytes = 32;
+/** Two consumers are made at least so far apart, in ms. */
+const minLifeMs = 250;
 
 export interface StreamReaderOptions {
-  readonly connection: NatsConnection;
-  readonly api: string;
+  readonly link: NatsLink;
   readonly stream: string;
+  /** `created` of the stream, by which it is known again. */
+  readonly created: string;
+  /** Reads on behind this sequence. */
+  readonly after: number;
   readonly headersOnly: boolean;
-  /** Bytes that may be asked for and not yet delivered. */
+  /** Bytes that may be asked for and not yet be delivered; until `want` says otherwise. */
   readonly prefetchBytes: number;
+  readonly missing?: 'source-missing' | 'sink-missing';
+  readonly timing?: ReaderTiming;
   /** A message, in sequence order. `pending`: how many the stream holds behind it. */
   message(message: Msg, sequence: number, seconds: number, nanos: number, pending: number): void;
+  /** The server has nothing more to give at the moment, as far as it knows. */
+  idle?(): void;
   /** The reader gives up; nothing comes after this. */
   failed(failure: Failure): void;
 }
 
 /**
  * Reads a stream in order behind a sequence, without acknowledgements: an ephemeral pull consumer whose deliveries are
- * checked for holes and which is made anew behind the last message whenever anything is in doubt. The client's own ordered
- * consumer is not used, because it bounds what is on its way by messages; this one does by bytes (I5).
+ * checked for holes and which is made anew behind the last message whenever anything is in doubt: after every new connection
+ * too, once the stream has proven to be the same still. The client's own ordered consumer is not used, because it bounds what is
+ * on its way by messages; this one does by bytes (I5).
  */
 export class StreamReader {
   readonly #options: StreamReaderOptions;
+  readonly #timing: ReaderTiming;
   readonly #inbox: string;
-  #subscription: Subscription | undefined;
+  readonly #closing = new AbortController();
+  readonly #unlisten: () => void;
+  readonly #timer: NodeJS.Timeout;
+  readonly #delivery = new Delivery();
+  /** Of the present consumer, or of the attempt to make one: what is older has no say. */
+  #generation = 0;
+  #attached: { readonly connection: NatsConnection; readonly subscription: Subscription } | undefined;
   #consumer = '';
-  #closed = false;
-  #starting = false;
-  /** Sequence of the last message delivered. */
-  #last: number;
+  #startedMs = Number.NEGATIVE_INFINITY;
+  #heardMs = 0;
   /** Delivery count of the consumer. */
   #delivered = 0;
-  /** Pull requests, oldest first, which is how the server serves them. */
-  readonly #requests: { messages: number; bytes: number }[] = [];
-  #requestBytes: number;
+  /** Sequence and time of the last message; the time is unknown before the first. */
+  #last: number;
+  #lastSeconds = -1;
+  #lastNanos = 0;
+  /**
+   * Bytes that pull requests on the server may still bring. Servers of all versions give out messages to waiting requests in
+   * turn, so that only the sum can be known: it grows by each request, shrinks by each message, and by what a request says it
+   * was not used for when it ends. Both sides count alike: subject, reply, headers and payload.
+   */
+  #outstanding = 0;
+  /** Bytes that may still be asked for or delivered, by the owner's last word. */
   #wanted: number;
-  #heardMs = 0;
-  readonly #timer: NodeJS.Timeout;
-  #servedByHead = 0;
-  readonly #createdPending: (pending: number) => void;
+  #requestBytes: number;
 
-  constructor(options: StreamReaderOptions & { readonly after: number; readonly created?: (pending: number) => void }) {
+  constructor(options: StreamReaderOptions) {
     this.#options = options;
+    this.#timing = options.timing ?? readerTiming;
     this.#last = options.after;
-    this.#createdPending = options.created ?? (() => undefined);
     this.#wanted = options.prefetchBytes;
-    this.#requestBytes = Math.max(64 * 1024, Math.floor(options.prefetchBytes / 2));
+    this.#requestBytes = Math.max(minRequestBytes, Math.floor(options.prefetchBytes / 4));
     this.#inbox = createInbox('_INBOX.causeway');
-    this.#timer = setInterval(() => this.#check(), heartbeatMs);
+    this.#timer = setInterval(() => this.#check(), this.#timing.heartbeatMs);
     this.#timer.unref();
-    void this.#create();
+    this.#unlisten = options.link.listen({
+      connected: () => this.restart(),
+      disconnected: () => this.#drop(),
+      denied: (failure, denied) => this.#onDenied(failure, denied),
+    });
   }
 
   /** Name of the present consumer, for CONSUMER.INFO; empty while there is none. */
   get consumer(): string {
-    return this.#starting ? '' : this.#consumer;
+    return this.#consumer;
   }
 
+  /** Sequence of the last message delivered. */
   get last(): number {
     return this.#last;
   }
 
-  /** Sets how many bytes may be on their way from now on. */
+  /** Bytes that the server may still send without being asked. */
+  get outstandingBytes(): number {
+    return this.#outstanding;
+  }
+
+  /** Sets how many bytes may be under way from now on; what is delivered counts against it until it is set again. */
   want(bytes: number): void {
     this.#wanted = bytes;
     this.#pull();
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    this.#unlisten();
     clearInterval(this.#timer);
-    this.#remove();
+    this.#drop();
   }
 
   /** Makes the consumer anew behind the last message. */
   restart(): void {
-    if (this.#closed || this.#starting) return;
-    this.#remove();
-    void this.#create();
+    if (this.#closing.signal.aborted) return;
+    this.#drop();
+    void this.#begin(this.#generation);
   }
 
-  #remove(): void {
-    this.#subscription?.unsubscribe();
-    this.#subscription = undefined;
-    this.#requests.length = 0;
-    const { connection, api, stream } = this.#options;
-    // Best effort: the server removes it by itself when it stays unused.
-    if (this.#consumer !== '' && !connection.isClosed())
-      connection.publish(`${api}.CONSUMER.DELETE.${stream}.${this.#consumer}`);
+  /** Forgets the consumer, and removes it if that is possible; the server does it by itself when it stays unused. */
+  #drop(): void {
+    this.#generation++;
+    this.#outstanding = 0;
+    const attached = this.#attached;
+    const name = this.#consumer;
+    this.#attached = undefined;
     this.#consumer = '';
+    if (attached === undefined) return;
+    attached.subscription.unsubscribe();
+    this.#remove(attached.connection, name);
   }
 
-  async #create(): Promise<void> {
-    this.#starting = true;
-    const { connection, api, stream, headersOnly } = this.#options;
-    const name = `causeway-${randomBytes(8).toString('hex')}`;
-    try {
-      const answer = await call<{ num_pending: number }>(connection, `${api}.CONSUMER.CREATE.${stream}.${name}`, {
-        stream_name: stream,
-        config: {
-          name,
-          deliver_policy: 'by_start_sequence',
-          opt_start_seq: this.#last + 1,
-          ack_policy: 'none',
-          replay_policy: 'instant',
-          mem_storage: true,
-          num_replicas: 1,
-          inactive_threshold: inactiveMs * 1_000_000,
-          ...(headersOnly ? { headers_only: true } : {}),
-        },
-      });
-      this.#starting = false;
-      this.#consumer = name;
-      if (this.#closed) {
-        this.#remove();
+  #remove(connection: NatsConnection, name: string): void {
+    const { link, stream } = this.#options;
+    // A publish on a connection that is down would be thrown away, or come out of nowhere when it is back.
+    if (connection !== link.connection || connection.isClosed() || connection.isDraining()) return;
+    connection.publish(`${link.api}.CONSUMER.DELETE.${stream}.${name}`);
+  }
+
+  async #begin(generation: number): Promise<void> {
+    const { link, missing } = this.#options;
+    const { signal } = this.#closing;
+    const current = () => generation === this.#generation && !signal.aborted;
+    await pause(Math.max(0, this.#startedMs + minLifeMs - performance.now()), signal);
+    const deadline = performance.now() + this.#timing.patienceMs;
+    for (let waitMs = 100; current(); waitMs = Math.min(1000, 2 * waitMs)) {
+      const { connection } = link;
+      // The new connection begins anew.
+      if (connection === undefined) return;
+      try {
+        this.#startedMs = performance.now();
+        await this.#create(connection, current);
         return;
+      } catch (error) {
+        if (!current() || link.connection === undefined) return;
+        const failure = natsFailure(error, missing);
+        if (!isPassing(failure) || performance.now() > deadline) {
+          this.#fail(failure);
+          return;
+        }
       }
-      this.#delivered = 0;
-      this.#servedByHead = 0;
-      this.#heardMs = Date.now();
-      const subject = `${this.#inbox}.${name}`;
-      this.#subscription = connection.subscribe(subject, {
-        callback: (error, message) => this.#onMessage(subject, error, message),
-      });
-      this.#createdPending(answer.num_pending);
-      this.#pull();
-    } catch (error) {
-      this.#starting = false;
-      this.#fail(natsFailure(error));
+      await pause(waitMs, signal);
     }
   }
 
+  async #create(connection: NatsConnection, current: () => boolean): Promise<void> {
+    const { link, stream, created, headersOnly } = this.#options;
+    const time = this.#lastSeconds < 0 ? undefined : { seconds: this.#lastSeconds, nanos: this.#lastNanos };
+    const changed = await stillTheSame(connection, link.api, stream, { created, sequence: this.#last, time });
+    if (!current()) return;
+    if (changed !== undefined) {
+      this.#fail(changed);
+      return;
+    }
+    const name = `causeway-${randomBytes(8).toString('hex')}`;
+    const answer = await call<{ num_pending: number }>(connection, `${link.api}.CONSUMER.CREATE.${stream}.${name}`, {
+      stream_name: stream,
+      config: {
+        name,
+        deliver_policy: 'by_start_sequence',
+        opt_start_seq: this.#last + 1,
+        ack_policy: 'none',
+        replay_policy: 'instant',
+        mem_storage: true,
+        num_replicas: 1,
+        inactive_threshold: inactiveMs * 1e6,
+        ...(headersOnly ? { headers_only: true } : {}),
+      },
+    });
+    if (!current()) {
+      this.#remove(connection, name);
+      return;
+    }
+    this.#consumer = name;
+    this.#delivered = 0;
+    const subscription = connection.subscribe(`${this.#inbox}.${name}`, {
+      callback: (error, message) => {
+        if (current()) this.#received(error, message);
+      },
+    });
+    this.#attached = { connection, subscription };
+    this.#pull();
+    if (answer.num_pending === 0) this.#options.idle?.();
+  }
+
   #fail(failure: Failure): void {
-    if (this.#closed) return;
+    if (this.#closing.signal.aborted) return;
     this.close();
     this.#options.failed(failure);
   }
 
   #pull(): void {
-    if (this.#closed || this.#consumer === '') return;
-    let outstanding = 0;
-    for (const request of this.#requests) outstanding += Math.max(0, request.bytes);
-    while (this.#requests.length < 16 && outstanding + this.#requestBytes <= this.#wanted) {
-      const { connection, api, stream } = this.#options;
-      this.#requests.push({ messages: pullMessages, bytes: this.#requestBytes });
-      outstanding += this.#requestBytes;
-      const body = {
-        batch: pullMessages,
-        max_bytes: this.#requestBytes,
-        expires: pullExpiresMs * 1e6,
-        idle_heartbeat: heartbeatMs * 1e6,
+    const attached = this.#attached;
+    if (attached === undefined || attached.connection.isClosed()) return;
+    const { link, stream, prefetchBytes } = this.#options;
+    const max_bytes = this.#requestBytes;
+    // A message larger than the prefetch is asked for when nothing else is under way.
+    const mayExceed = () => this.#outstanding === 0 && this.#wanted >= prefetchBytes / 2;
+    while (this.#outstanding + max_bytes <= this.#wanted || mayExceed()) {
+      if (this.#outstanding === 0) this.#heardMs = performance.now();
+      this.#outstanding += max_bytes;
+      const request = {
+        batch: Math.ceil(max_bytes / minMessageBytes),
+        max_bytes,
+        expires: this.#timing.expiresMs * 1e6,
+        idle_heartbeat: this.#timing.heartbeatMs * 1e6,
       };
-      connection.publish(`${api}.CONSUMER.MSG.NEXT.${stream}.${this.#consumer}`, JSON.stringify(body), {
-        reply: `${this.#inbox}.${this.#consumer}`,
-      });
+      attached.connection.publish(
+        `${link.api}.CONSUMER.MSG.NEXT.${stream}.${this.#consumer}`,
+        JSON.stringify(request),
+        { reply: `${this.#inbox}.${this.#consumer}` },
+      );
     }
   }
 
-  #onMessage(subject: string, error: Error | null, message: Msg): void {
-    if (this.#closed || !subject.endsWith(this.#consumer)) return;
-    if (error !== null) {
-      this.#fail(natsFailure(error));
-      return;
+  /** Whatever is thrown here must not reach the client, which would stop reading from its socket without a word. */
+  #received(error: Error | null, message: Msg): void {
+    try {
+      if (error !== null) this.#fail(natsFailure(error, this.#options.missing));
+      else this.#onMessage(message);
+    } catch (thrown) {
+      this.#fail(failureFrom(thrown));
     }
-    this.#heardMs = Date.now();
+  }
+
+  #onMessage(message: Msg): void {
+    this.#heardMs = performance.now();
     const reply = rawReply(message);
     if (reply.length === 0) {
       this.#onStatus(rawHeaders(message));
       return;
     }
-    // $JS.ACK.stream.consumer.deliveries.sequence.delivered.time.pending, and from 2.14 on perhaps domain and account before the stream.
-    const dots: number[] = [];
-    for (let i = 0; i < reply.length; i++) if (reply[i] === 46) dots.push(i);
-    const base = dots.length === 8 ? 4 : 6;
-    const sequence = decimal(reply, dots[base]! + 1, dots[base + 1]!);
-    const delivered = decimal(reply, dots[base + 1]! + 1, dots[base + 2]!);
-    const timeAt = dots[base + 2]! + 1;
-    const timeEnd = dots[base + 3]!;
-    const pending = decimal(reply, timeEnd + 1, dots[base + 4] ?? reply.length);
-    if (delivered !== this.#delivered + 1) {
+    const delivery = this.#delivery;
+    parseDelivery(reply, delivery);
+    const { sequence, seconds, nanos } = delivery;
+    if (delivery.delivered !== this.#delivered + 1 || sequence <= this.#last) {
       this.restart();
       return;
     }
-    this.#delivered = delivered;
+    this.#delivered = delivery.delivered;
     this.#last = sequence;
-    this.#account(message);
-    const seconds = decimal(reply, timeAt, timeEnd - 9);
-    this.#options.message(message, sequence, seconds, decimal(reply, timeEnd - 9, timeEnd), pending);
+    this.#lastSeconds = seconds;
+    this.#lastNanos = nanos;
+    const size = rawSize(message);
+    this.#outstanding = Math.max(0, this.#outstanding - size);
+    this.#wanted -= size;
+    this.#options.message(message, sequence, seconds, nanos, delivery.pending);
     this.#pull();
-  }
-
-  #account(message: Msg): void {
-    const head = this.#requests[0];
-    if (head === undefined) return;
-    this.#servedByHead++;
-    head.messages--;
-    head.bytes -= rawSize(message);
-    if (head.messages === 0) this.#shift();
-  }
-
-  #shift(): void {
-    this.#requests.shift();
-    this.#servedByHead = 0;
   }
 
   #onStatus(headers: Buffer): void {
-    const line = headers.toString('latin1', 0, headers.indexOf('\r\n'));
-    const code = Number(line.slice(9, 12));
+    const { code, text, pendingBytes } = parseStatus(headers);
     if (code === 100) return;
-    if (code === 408 || code === 404) {
-      // A request came to its end; a new one takes its place.
-      this.#shift();
-    } else if (code === 409 && /exceeds max ?bytes/i.test(line)) {
-      // Nothing fitted at all: the next message is larger than a whole request.
-      if (this.#servedByHead === 0)
-        this.#requestBytes = (this.#options.connection.info?.max_payload ?? 1 << 20) + 128 * 1024;
-      this.#shift();
-      this.#wanted = Math.max(this.#wanted, this.#requestBytes);
-    } else {
-      // Consumer deleted, leadership change, limits: begin anew behind the last message.
+    const tooLarge = code === 409 && /exceeds max ?bytes/i.test(text);
+    if (pendingBytes === undefined || (code !== 404 && code !== 408 && !tooLarge)) {
+      // Consumer or stream deleted, leadership change, limits: begin anew behind the last message.
       this.restart();
       return;
     }
+    // A request came to its end; a new one takes the place of what it did not bring.
+    this.#outstanding = Math.max(0, this.#outstanding - pendingBytes);
+    if (tooLarge && pendingBytes >= this.#requestBytes) {
+      // Not even one message fitted. Streams may hold messages larger than what the server takes now.
+      const usual = (this.#attached?.connection.info?.max_payload ?? 0) + 64 * 1024;
+      this.#requestBytes = this.#requestBytes < usual ? usual : 2 * this.#requestBytes;
+    }
     this.#pull();
+    if (!tooLarge) this.#options.idle?.();
   }
 
   #check(): void {
-    if (this.#closed || this.#starting || this.#requests.length === 0) return;
-    if (Date.now() - this.#heardMs > silenceMs) this.restart();
+    if (this.#attached === undefined || this.#outstanding === 0) return;
+    if (performance.now() - this.#heardMs > missedHeartbeats * this.#timing.heartbeatMs) this.restart();
+  }
+
+  /** Pull requests are published without an answer to wait for: only the connection hears that they are not allowed. */
+  #onDenied(failure: Failure, denied: Denied): void {
+    const { link, stream } = this.#options;
+    const pulls = `${link.api}.CONSUMER.MSG.NEXT.${stream}.`;
+    const ours = denied.operation === 'publish' && denied.subject.startsWith(pulls);
+    if (ours && denied.subject.slice(pulls.length) === this.#consumer) this.#fail(failure);
   }
 }

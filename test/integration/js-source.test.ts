@@ -1,0 +1,41 @@
+import { afterAll, beforeAll } from 'vitest';
+import { call } from '../../src/brokers/nats/api.ts';
+import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
+import { eachServer } from '../support/each-server.ts';
+import { type NatsServer, startNats } from '../support/nats-launcher.ts';
+import { api, client, makeStream, openLink, publishAll } from '../support/nats-rig.ts';
+import { describeSource } from '../support/source-conformance.ts';
+
+let streams = 0;
+
+await eachServer('ends', (binary) => {
+  let server: NatsServer;
+  beforeAll(async () => {
+    server = await startNats({ binary });
+  });
+  afterAll(() => server.dispose());
+
+  describeSource('JetStream', async () => {
+    const nc = await client(server.url);
+    const fixture = await openLink(server.url);
+    const stream = `S${++streams}`;
+    await makeStream(nc, { name: stream });
+    return {
+      append: (from, to, payload, headers) =>
+        publishAll(nc, from, to, (number) => ({
+          subject: `${stream}.a`,
+          payload: payload(number),
+          ...(headers === undefined ? {} : { headers }),
+        })),
+      source: (options) => {
+        const source = new JetStreamSource({ link: fixture.link, cluster: 'c', stream, ...options });
+        return { source, ahead: () => source.prefetchedBytes };
+      },
+      destroy: () => call(nc, `${api}.STREAM.DELETE.${stream}`),
+      [Symbol.asyncDispose]: async () => {
+        await fixture[Symbol.asyncDispose]();
+        await nc.close();
+      },
+    };
+  });
+});

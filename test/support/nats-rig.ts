@@ -1,0 +1,120 @@
+/** What tests of brokers/nats share: links, streams, records on a real server. */
+import { connect, createInbox, type NatsConnection } from 'nats';
+import { call, type StreamInfo, streamInfo } from '../../src/brokers/nats/api.ts';
+import { NatsLink } from '../../src/brokers/nats/connection.ts';
+import { RawHeaders } from '../../src/brokers/nats/raw-message.ts';
+import { silentLogger } from '../../src/lib/logger.ts';
+import type { NatsPlan } from '../../src/topology/plan.ts';
+import { until } from './until.ts';
+
+export const api = '$JS.API';
+
+export interface LinkFixture extends AsyncDisposable {
+  readonly link: NatsLink;
+}
+
+/** A started link; waits until it is connected unless told not to. */
+export async function openLink(
+  servers: string | readonly string[],
+  plan: Omit<NatsPlan, 'servers'> = {},
+  waitForIt = true,
+): Promise<LinkFixture> {
+  const link = new NatsLink({ plan: { ...plan, servers: [servers].flat() }, name: 'test', log: silentLogger });
+  link.start();
+  if (waitForIt) await until(() => link.connection !== undefined, { what: () => `a link: ${link.failure?.detail}` });
+  return { link, [Symbol.asyncDispose]: () => link.stop() };
+}
+
+export type Client = NatsConnection & AsyncDisposable;
+
+/** A plain client, for what the application would do. */
+export async function client(servers: string | readonly string[]): Promise<Client> {
+  const nc = await connect({
+    servers: [servers].flat() as string[],
+    reconnectTimeWait: 50,
+    maxReconnectAttempts: -1,
+    waitOnFirstConnect: true,
+  });
+  return Object.assign(nc, { [Symbol.asyncDispose]: () => nc.close() });
+}
+
+/** Makes a stream and waits until it can be used. */
+export async function makeStream(
+  nc: NatsConnection,
+  config: Record<string, unknown> & { name: string },
+): Promise<void> {
+  await until(() => call(nc, `${api}.STREAM.CREATE.${config.name}`, { subjects: [`${config.name}.>`], ...config }), {
+    what: `stream ${config.name}`,
+  });
+}
+
+export async function changeStream(nc: NatsConnection, stream: string, change: Record<string, unknown>): Promise<void> {
+  const { config } = await streamInfo(nc, api, stream);
+  await call(nc, `${api}.STREAM.UPDATE.${stream}`, { ...config, ...change });
+}
+
+export function infoOf(nc: NatsConnection, stream: string): Promise<StreamInfo> {
+  return streamInfo(nc, api, stream);
+}
+
+export interface Draft {
+  readonly subject: string;
+  readonly payload: Uint8Array;
+  readonly headers?: Uint8Array;
+}
+
+/** Publishes drafts number `from` to `to`, in order, each acknowledged by JetStream; many at a time. */
+export async function publishAll(
+  nc: NatsConnection,
+  from: number,
+  to: number,
+  draft: (number: number) => Draft,
+): Promise<void> {
+  const windowRecords = 1000;
+  const windowBytes = 4 * 1024 * 1024;
+  const inbox = createInbox();
+  let next = from;
+  let waiting = 0;
+  let waitingBytes = 0;
+  const sizes: number[] = [];
+  await new Promise<void>((resolve, reject) => {
+    const send = () => {
+      while (next <= to && waiting < windowRecords && waitingBytes < windowBytes) {
+        const { subject, payload, headers } = draft(next++);
+        sizes.push(payload.length);
+        waiting++;
+        waitingBytes += payload.length;
+        nc.publish(subject, payload, {
+          reply: inbox,
+          ...(headers === undefined ? {} : { headers: new RawHeaders(headers).asHeaders }),
+        });
+      }
+    };
+    const subscription = nc.subscribe(inbox, {
+      callback: (error, message) => {
+        const refused = error ?? (message.json<{ error?: { description: string } }>().error as { description: string });
+        waiting--;
+        waitingBytes -= sizes.shift() ?? 0;
+        if (refused) reject(new Error(`publish refused: ${JSON.stringify(refused)}`));
+        send();
+        if (waiting === 0 && next > to) resolve();
+      },
+    });
+    send();
+    if (waiting === 0) resolve();
+    nc.closed().then(() => reject(new Error('connection closed')), reject);
+    void subscription.closed.catch(reject);
+  });
+}
+
+/** A draft whose payload says its number; `bytes` long at least. */
+export function numbered(subject: string, bytes = 0): (number: number) => Draft {
+  return (number) => {
+    const text = String(number);
+    return { subject, payload: Buffer.alloc(Math.max(bytes, text.length), text.padEnd(Math.max(bytes, text.length))) };
+  };
+}
+
+export function numberOf(payload: Uint8Array): number {
+  return Number.parseInt(Buffer.from(payload.subarray(0, 20)).toString('latin1'), 10);
+}
