@@ -1,9 +1,8 @@
 import type { SinkLane, TailRecord } from '../brokers/broker.ts';
 import type { StreamInfo } from '../brokers/nats/api.ts';
 import type { NatsLink } from '../brokers/nats/connection.ts';
-import type { Checkpoint, ControlStore } from '../brokers/nats/control-store.ts';
+import type { ControlStore } from '../brokers/nats/control-store.ts';
 import { JetStreamSinkLog } from '../brokers/nats/js-sink-log.ts';
-import { readTail } from '../brokers/nats/provenance.ts';
 import { OriginIndex } from '../dedupe/origin-index.ts';
 import { SinkWriter } from '../lane/sink-writer.ts';
 import type { AppendMode, SinkWriterEffect, SinkWriterEvent, StoredEffect } from '../lane/sink-writer-events.ts';
@@ -12,8 +11,9 @@ import type { Logger } from '../lib/logger.ts';
 import { pause } from '../lib/pause.ts';
 import type { InBatch } from '../wire/batch.ts';
 import type { Gap } from '../wire/frame.ts';
-import { formatPosition, type Position, payloadDigest, samePosition, type Witness } from '../wire/position.ts';
+import { formatPosition, type Position, payloadDigest, type Witness } from '../wire/position.ts';
 import { type Failure, FailureError, failureFrom } from '../wire/reasons.ts';
+import { checkKind, checkpointOf, recall } from './sink-recall.ts';
 
 const checkpointMs = 1000;
 const tickMs = 1000;
@@ -37,15 +37,19 @@ export interface SinkSession {
   close(): void;
 }
 
-interface LaneEntry {
+class LaneEntry {
   readonly id: string;
-  history: WitnessHistory;
-  revision: number;
+  history = new WitnessHistory();
+  revision = 0;
   /** There is something that the checkpoint does not say yet. */
-  dirty: boolean;
+  dirty = false;
   saving: Promise<void> | undefined;
   session: { readonly epoch: number; readonly events: SinkSessionEvents } | undefined;
-  idle: (() => void)[];
+  readonly idle: (() => void)[] = [];
+
+  constructor(id: string) {
+    this.id = id;
+  }
 }
 
 export interface SinkStreamOptions {
@@ -63,8 +67,9 @@ export interface SinkStreamOptions {
 export class SinkStream {
   readonly #options: SinkStreamOptions;
   readonly #log: Logger;
-  readonly #sink: JetStreamSinkLog;
-  readonly #writer: SinkWriter;
+  readonly #place: string;
+  #sink: JetStreamSinkLog;
+  #writer: SinkWriter;
   readonly #lanes = new Map<string, LaneEntry>();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #stopped = new AbortController();
@@ -79,15 +84,42 @@ export class SinkStream {
 
   constructor(options: SinkStreamOptions) {
     this.#options = options;
+    this.#place = `${options.cluster}/${options.stream}`;
     this.#log = options.log.child({ stream: options.stream });
-    this.#sink = new JetStreamSinkLog({
-      ...options,
+    this.#sink = this.#makeSink();
+    this.#writer = new SinkWriter(this.#sink, new OriginIndex());
+  }
+
+  #makeSink(): JetStreamSinkLog {
+    const sink: JetStreamSinkLog = new JetStreamSinkLog({
+      ...this.#options,
       events: {
-        stored: (count, sinkSequence) => this.#step({ type: 'stored', count, sinkSequence }),
-        unsure: (failure, chainBroken) => this.#step({ type: 'unsure', failure, chainBroken }),
+        stored: (count, sinkSequence) => this.#sink === sink && this.#step({ type: 'stored', count, sinkSequence }),
+        unsure: (failure, chainBroken) => this.#sink === sink && this.#step({ type: 'unsure', failure, chainBroken }),
       },
     });
+    return sink;
+  }
+
+  /**
+   * The sink holds less than it held: restored from a copy, deleted and made again. Nothing that was known of it counts any
+   * more; it is read anew, and the lanes go on from what is found.
+   */
+  #rebuild(lastSequence: number): void {
+    this.#log.warn('sink-regressed', { last: lastSequence, known: this.#writer.storedUpTo });
+    const failure: Failure = { reason: 'sink-blocked', detail: 'the sink stream lost records; reading it anew' };
+    this.#sink.close();
+    this.#sink = this.#makeSink();
+    const sessions = [...this.#lanes.values()];
+    this.#lanes.clear();
     this.#writer = new SinkWriter(this.#sink, new OriginIndex());
+    this.#info = undefined;
+    this.#failure = failure;
+    for (const { session, idle } of sessions) {
+      session?.events.ended(failure);
+      for (const resolve of idle) resolve();
+    }
+    void this.#begin();
   }
 
   /** What keeps this stream from taking records. */
@@ -127,7 +159,7 @@ export class SinkStream {
     await this.#idle(entry);
     await this.#findCursor(entry);
     const epoch = await this.#winEpoch(entry);
-    if (signal.aborted || entry.session !== undefined)
+    if (signal.aborted || entry.session !== undefined || this.#lanes.get(lane.id) !== entry)
       throw new FailureError('superseded', 'another session opened meanwhile');
     entry.session = { epoch, events };
     const state = this.#writer.lane(lane.id);
@@ -157,15 +189,7 @@ export class SinkStream {
   #entry(id: string): LaneEntry {
     let entry = this.#lanes.get(id);
     if (entry === undefined) {
-      entry = {
-        id,
-        history: new WitnessHistory(),
-        revision: 0,
-        dirty: false,
-        saving: undefined,
-        session: undefined,
-        idle: [],
-      };
+      entry = new LaneEntry(id);
       this.#lanes.set(id, entry);
     }
     return entry;
@@ -180,7 +204,15 @@ export class SinkStream {
         const info = await this.#sink.facts();
         checkKind(info);
         const checkpoints = await this.#options.store.checkpoints(this.#options.stream, info.config.num_replicas);
-        this.#scannedFrom = await this.#recall(checkpoints, info);
+        this.#scannedFrom = await recall(checkpoints, {
+          info,
+          sink: this.#sink,
+          writer: this.#writer,
+          place: this.#place,
+          log: this.#log,
+        });
+        for (const { lane, witnesses } of checkpoints)
+          if (this.#writer.lane(lane).cursor !== undefined) this.#entry(lane).history = new WitnessHistory(witnesses);
         this.#info = info;
         this.#failure = undefined;
         this.#step({ type: 'start', accounted: this.#scannedFrom });
@@ -194,51 +226,9 @@ export class SinkStream {
     this.#starting = false;
   }
 
-  /**
-   * Takes the cursors from the checkpoints, as far as the stream still holds what they speak of, and returns where the scan
-   * has to begin. A stream that lost its tail, or is another one, is scanned from its first record (I3: nothing is believed
-   * to be held that is not found).
-   */
-  async #recall(checkpoints: readonly Checkpoint[], info: StreamInfo): Promise<number> {
-    let from = Number.POSITIVE_INFINITY;
-    for (const checkpoint of checkpoints) {
-      if (await this.#regressed(checkpoint, info)) {
-        this.#log.warn('sink-regressed', {
-          lane: checkpoint.lane,
-          sinkSequence: checkpoint.sinkSequence,
-          last: info.state.last_seq,
-        });
-        return 0;
-      }
-      from = Math.min(from, checkpoint.sinkSequence);
-    }
-    if (from === Number.POSITIVE_INFINITY) return 0;
-    for (const checkpoint of checkpoints) {
-      const state = this.#writer.lane(checkpoint.lane);
-      const [newest] = checkpoint.witnesses;
-      if (checkpoint.cursor !== undefined) state.moveCursor(checkpoint.cursor);
-      if (newest !== undefined) state.last = { ...newest, sinkSequence: checkpoint.witnessSink };
-      state.accounted = checkpoint.sinkSequence;
-      this.#entry(checkpoint.lane).history = new WitnessHistory(checkpoint.witnesses);
-    }
-    return from;
-  }
-
-  async #regressed(checkpoint: Checkpoint, info: StreamInfo): Promise<boolean> {
-    if (checkpoint.sinkSequence > info.state.last_seq) return true;
-    const [newest] = checkpoint.witnesses;
-    if (newest === undefined || checkpoint.witnessSink === 0) return false;
-    const found = await this.#sink.messageAt(checkpoint.witnessSink);
-    // A record that is missing proves nothing: it may have expired.
-    if (found === undefined) return false;
-    const record = readTail(found.headers, `${this.#options.cluster}/${this.#options.stream}`, found.sequence);
-    return record?.lane !== checkpoint.lane || record.position.sequence !== newest.position.sequence;
-  }
-
   async #ready(signal: AbortSignal): Promise<void> {
-    if (this.#failure !== undefined) throw new FailureError(this.#failure.reason, this.#failure.detail);
-    while (!this.#writer.isOpen) {
-      const failure = this.#writer.failure;
+    while (!this.#writer.isOpen || this.#failure !== undefined) {
+      const failure = this.failure;
       if (failure !== undefined) throw new FailureError(failure.reason, failure.detail);
       await new Promise<void>((resolve) => {
         this.#opened.push(resolve);
@@ -293,21 +283,8 @@ export class SinkStream {
   }
 
   async #write(entry: LaneEntry): Promise<number> {
-    const state = this.#writer.lane(entry.id);
-    const { last } = state;
-    const witnesses = entry.history.list();
     entry.dirty = false;
-    const checkpoint: Checkpoint = {
-      lane: entry.id,
-      cursor: state.cursor,
-      sinkSequence: state.scanFrom(this.#writer.storedUpTo),
-      // In id mode the place of a record is not exactly known; without it the witness is still one for the source.
-      witnessSink:
-        this.#writer.mode === 'chain' && last !== undefined && samePosition(witnesses[0]?.position, last.position)
-          ? last.sinkSequence
-          : 0,
-      witnesses,
-    };
+    const checkpoint = checkpointOf(this.#writer, entry.id, entry.history);
     return this.#options.store.saveCheckpoint(this.#options.stream, checkpoint, entry.revision, this.#replicas());
   }
 
@@ -374,8 +351,6 @@ export class SinkStream {
 
   #onStored(effect: StoredEffect): void {
     const entry = this.#entry(effect.lane);
-    const witness = this.#writer.lane(effect.lane).witness();
-    if (witness !== undefined && !entry.dirty) entry.history.add(witness);
     entry.dirty = true;
     if (entry.session?.epoch === effect.epoch) entry.session.events.stored(effect);
   }
@@ -384,10 +359,13 @@ export class SinkStream {
     if (delayMs > 0) await pause(delayMs, this.#stopped.signal);
     if (this.#stopped.signal.aborted) return;
     try {
+      const writer = this.#writer;
       const lastSequence = await this.#sink.tail(after, (sequence: number, record: TailRecord | undefined) =>
-        this.#writer.observe(sequence, record),
+        writer.observe(sequence, record),
       );
-      this.#step({ type: 'tail', lastSequence });
+      if (writer !== this.#writer) return;
+      if (lastSequence < after) this.#rebuild(lastSequence);
+      else this.#step({ type: 'tail', lastSequence });
     } catch (error) {
       this.#step({ type: 'read-failed', failure: failureFrom(error) });
     }
@@ -413,17 +391,4 @@ export class SinkStream {
       }
     }
   }
-}
-
-/** Refuses streams under whose settings exactly-once cannot be kept by this version. */
-function checkKind({ config }: StreamInfo): void {
-  const refuse = (detail: string): never => {
-    throw new FailureError('sink-unsupported', `${config.name} ${detail}`);
-  };
-  if (config.retention !== 'limits') refuse(`has ${config.retention} retention; only limits can be written`);
-  if (config.mirror !== undefined) refuse('is a mirror, which takes no messages');
-  if (config.sealed === true) refuse('is sealed');
-  if (config.no_ack === true) refuse('does not acknowledge (no_ack)');
-  if ((config.max_msgs_per_subject ?? -1) > 0)
-    refuse('limits messages per subject, so that records vanish before they can be found again');
 }

@@ -55,3 +55,8 @@ export class Backoff {
     this.#failedSinceMs = undefined;
   }
 }
+
+/** Wait before something is tried again within a session: doubling from 50 ms to 2 s. */
+export function retryDelayMs(failures: number): number {
+  return Math.min(2000, 25 * 2 ** Math.min(failures, 7));
+}

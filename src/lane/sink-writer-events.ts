@@ -65,7 +65,7 @@ export type SinkWriterEffect =
   /** Nothing of this lane is in flight any more; its cursor is final until the next session opens. */
   | { readonly type: 'idle'; readonly lane: string }
   /** What keeps the sink from taking records; absent when it takes them again. */
-  | { readonly type: 'health'; readonly failure?: Failure }
+  | { readonly type: 'health'; readonly failure: Failure | undefined }
   | { readonly type: 'mode'; readonly mode: AppendMode };
 
 export interface StoredEffect {
@@ -78,3 +78,6 @@ export interface StoredEffect {
   readonly records: number;
   readonly duplicates: number;
 }
+
+/** Reasons that end a session instead of being retried: the record itself cannot be stored. */
+export const poison: ReadonlySet<Reason> = new Set(['record-refused', 'sink-subject', 'frame-too-large']);

@@ -1,19 +1,19 @@
 import type { SinkLog, TailRecord } from '../brokers/broker.ts';
 import type { OriginIndex } from '../dedupe/origin-index.ts';
-import { payloadDigest } from '../wire/position.ts';
-import { type Failure, failureFrom, type Reason } from '../wire/reasons.ts';
-import type { RecordView } from '../wire/record-view.ts';
-import { type BatchItem, batchItem, type GapItem, type SinkItem, SinkLaneState } from './sink-lane-state.ts';
+import { type Failure, failureFrom } from '../wire/reasons.ts';
+import { retryDelayMs } from './backoff.ts';
+import { SinkAppender } from './sink-appender.ts';
+import { type BatchItem, batchItem, type GapItem, type SinkItem, type SinkLaneState } from './sink-lane-state.ts';
+import { SinkLanes } from './sink-lanes.ts';
 import {
   type AppendMode,
+  poison,
   type SinkWriterEffect,
   type SinkWriterEvent,
   type SinkWriterOptions,
   sinkWriterDefaults,
 } from './sink-writer-events.ts';
-
-/** Reasons that end a session instead of being retried: the record itself cannot be stored. */
-const poison: ReadonlySet<Reason> = new Set(['record-refused', 'sink-subject', 'frame-too-large']);
+import { TailReading } from './tail-reading.ts';
 
 /**
  * One writer per sink stream: merges the lanes that end there and appends with a chain of expected sequences, so that on
@@ -26,18 +26,12 @@ const poison: ReadonlySet<Reason> = new Set(['record-refused', 'sink-subject', '
  * cost more than the append.
  */
 export class SinkWriter {
-  readonly #log: SinkLog;
+  readonly #round: SinkAppender;
   readonly #index: OriginIndex;
   readonly #options: SinkWriterOptions;
-  readonly #lanes = new Map<string, SinkLaneState>();
+  readonly #lanes = new SinkLanes();
   #phase: 'down' | 'reading' | 'open' = 'down';
-  #mode: AppendMode = 'chain';
   #effects: SinkWriterEffect[] = [];
-  /** Last sequence of the sink when this round of appends began. */
-  #base = 0;
-  /** Appends of this round, and how many of them are known to be stored: a prefix. */
-  #sent = 0;
-  #done = 0;
   /** Newest sink sequence known to be stored by us or read. */
   #storedUpTo = 0;
   /** Sink sequence up to which everything is accounted for by the cursors: the end of the last complete item. */
@@ -48,41 +42,28 @@ export class SinkWriter {
   #redo: BatchItem[] = [];
   #current: BatchItem | undefined;
   #inFlightBytes = 0;
-  /** Lanes with something to append, served in turn. */
-  readonly #turn: SinkLaneState[] = [];
-  /** After a failure other than a broken chain: one record at a time until one is stored. */
-  #careful = false;
   #failures = 0;
   #lastProgressMs = 0;
   #failure: Failure | undefined;
   #chainBroken = false;
-  /** Highest sink sequence seen in this re-read, the highest that was missing, and whether a foreign one was there. */
-  #seen = 0;
-  #missing = 0;
-  #foreign = false;
+  #reading = new TailReading(0);
   #foreignAtMs = 0;
 
   constructor(log: SinkLog, index: OriginIndex, options: SinkWriterOptions = sinkWriterDefaults) {
-    this.#log = log;
+    this.#round = new SinkAppender(log, index);
     this.#index = index;
     this.#options = options;
   }
 
   /** What is known of a lane, whether it has a session or not. */
   lane(id: string): SinkLaneState {
-    let lane = this.#lanes.get(id);
-    if (lane === undefined) {
-      lane = new SinkLaneState(id);
-      this.#lanes.set(id, lane);
-    }
-    return lane;
+    return this.#lanes.get(id);
   }
 
   /** Newest sink sequence that is accounted for, for checkpoints. */
   get storedUpTo(): number {
     return this.#storedUpTo;
   }
-
   get failure(): Failure | undefined {
     return this.#failure;
   }
@@ -92,19 +73,15 @@ export class SinkWriter {
   }
 
   get mode(): AppendMode {
-    return this.#mode;
+    return this.#round.mode;
   }
 
   /** A sequence that the sink holds, in ascending order; `record` if it is one of ours, written where it stands. */
   observe(sinkSequence: number, record: TailRecord | undefined): void {
-    if (sinkSequence !== this.#seen + 1) this.#missing = sinkSequence - 1;
-    this.#seen = sinkSequence;
-    if (record === undefined) {
-      this.#foreign = true;
-      return;
-    }
+    this.#reading.saw(sinkSequence, record !== undefined);
+    if (record === undefined) return;
     const lane = this.lane(record.lane);
-    lane.observe(record, this.#missing <= Math.max(lane.accounted, lane.last?.sinkSequence ?? 0));
+    lane.observe(record, this.#reading.isContiguousFrom(Math.max(lane.accounted, lane.last?.sinkSequence ?? 0)));
     this.#index.space(record.origin.space).add(record.origin.sequence);
   }
 
@@ -112,11 +89,9 @@ export class SinkWriter {
     this.#effects = [];
     switch (event.type) {
       case 'start':
-        if (this.#phase === 'down') {
-          this.#storedUpTo = event.accounted;
-          this.#completeUpTo = event.accounted;
-          this.#read(0);
-        }
+        if (this.#phase !== 'down') break;
+        this.#storedUpTo = this.#completeUpTo = event.accounted;
+        this.#read(0);
         break;
       case 'tail':
         if (this.#phase === 'reading') this.#resume(event.lastSequence, nowMs);
@@ -125,7 +100,7 @@ export class SinkWriter {
         if (this.#phase === 'reading') {
           this.#report(event.failure);
           this.#failures++;
-          this.#read(this.#delayMs());
+          this.#read(retryDelayMs(this.#failures));
         }
         break;
       case 'open':
@@ -159,10 +134,10 @@ export class SinkWriter {
 
   #tick(nowMs: number): void {
     if (this.#phase !== 'open') return;
-    if (this.#sent > this.#done) {
+    if (this.#round.sent > this.#round.done) {
       if (nowMs - this.#lastProgressMs > this.#options.answerTimeoutMs)
         this.#unsure({ reason: 'sink-blocked', detail: 'no answer from the sink in time' }, false);
-    } else if (this.#mode === 'id' && nowMs - this.#foreignAtMs > this.#options.idModeMs) {
+    } else if (this.#round.mode === 'id' && nowMs - this.#foreignAtMs > this.#options.idModeMs) {
       // Nothing of ours is in flight; the chain starts from what a fresh read finds.
       this.#setMode('chain');
       this.#read(0);
@@ -172,17 +147,14 @@ export class SinkWriter {
   #accept(id: string, epoch: number, make: (lane: SinkLaneState) => SinkItem): void {
     const lane = this.lane(id);
     if (lane.session?.epoch !== epoch) return;
-    lane.queue.push(make(lane));
-    if (lane.queue.length === 1) this.#turn.push(lane);
+    this.#lanes.push(make(lane));
   }
 
   #close(id: string, epoch: number): void {
     const lane = this.lane(id);
     if (lane.session?.epoch !== epoch) return;
     lane.session = undefined;
-    lane.queue.length = 0;
-    lane.gapPending = undefined;
-    remove(this.#turn, lane);
+    this.#lanes.clear(lane);
     if (this.#phase === 'open') {
       // Rewound already and not walked again: nothing of these is on its way. While reading, `#resume` sorts them out.
       for (const item of this.#redo) if (item.lane === lane) this.#dropped(item);
@@ -199,10 +171,14 @@ export class SinkWriter {
 
   #pump(nowMs: number): void {
     while (this.#phase === 'open') {
-      if (this.#sent - this.#done >= this.#limit() || this.#inFlightBytes >= this.#options.maxInFlightBytes) return;
+      if (
+        this.#round.sent - this.#round.done >= this.#round.limit(this.#options) ||
+        this.#inFlightBytes >= this.#options.maxInFlightBytes
+      )
+        return;
       const item = this.#current ?? this.#next();
       if (item === undefined) return;
-      if (this.#sent === this.#done) this.#lastProgressMs = nowMs;
+      if (this.#round.sent === this.#round.done) this.#lastProgressMs = nowMs;
       this.#current = item;
       if (!this.#walk(item)) continue;
       // A refusal has closed the lane and taken care of the item.
@@ -212,15 +188,10 @@ export class SinkWriter {
     }
   }
 
-  #limit(): number {
-    if (this.#careful) return 1;
-    return this.#mode === 'id' ? this.#options.maxInFlightIdRecords : this.#options.maxInFlightRecords;
-  }
-
   #next(): BatchItem | undefined {
     const again = this.#redo.shift();
     if (again !== undefined) return again;
-    for (let lane = this.#turn.shift(); lane !== undefined; lane = this.#turn.shift()) {
+    for (let lane = this.#lanes.next(); lane !== undefined; lane = this.#lanes.next()) {
       const item = lane.queue[0]!;
       if (item.kind === 'gap') {
         this.#beginGap(lane, item);
@@ -228,7 +199,7 @@ export class SinkWriter {
       }
       lane.queue.shift();
       lane.inFlight++;
-      if (lane.queue.length > 0) this.#turn.push(lane);
+      this.#lanes.again(lane);
       this.#inFlightBytes += item.batch.packed.length;
       return item;
     }
@@ -251,21 +222,21 @@ export class SinkWriter {
     lane.queue.shift();
     lane.moveCursor(item.upTo);
     this.#effects.push({ type: 'stored', lane: id, epoch, position: item.upTo, bytes: 0, records: 0, duplicates: 0 });
-    if (lane.queue.length > 0) this.#turn.push(lane);
+    this.#lanes.again(lane);
   }
 
   /** Appends what the window allows of an item; true when its end is reached. */
   #walk(item: BatchItem): boolean {
     const { view, batch } = item;
-    const limit = this.#limit();
+    const limit = this.#round.limit(this.#options);
     try {
-      while (this.#sent - this.#done < limit) {
+      while (this.#round.sent - this.#round.done < limit) {
         if (!view.next()) return true;
         if (view.sequence > batch.lastSequence || view.sequence < batch.firstSequence) {
           this.#refuse(item.lane, { reason: 'bad-frame', detail: `record ${view.sequence} outside its batch` });
           return true;
         }
-        const failure = this.#append(item, view);
+        const failure = this.#round.append(item, view);
         if (failure !== undefined) {
           this.#refuse(item.lane, failure);
           return true;
@@ -278,84 +249,27 @@ export class SinkWriter {
     return false;
   }
 
-  /** Appends the record the view stands on, unless the sink holds it. */
-  #append(item: BatchItem, view: RecordView): Failure | undefined {
-    const { lane, batch } = item;
-    const { sequence } = view;
-    if (lane.holds(batch.incarnation, sequence)) {
-      this.#witness(item, sequence);
-      return undefined;
-    }
-    if (!this.#claim(item, view)) {
-      item.duplicates.add(sequence);
-      return undefined;
-    }
-    const expectLast = this.#mode === 'chain' ? this.#base + this.#sent : undefined;
-    const failure = this.#log.append(
-      view,
-      lane.session!.lane,
-      batch.incarnation,
-      lane.previousFor(batch.incarnation),
-      expectLast,
-    );
-    if (failure !== undefined) {
-      this.#unclaim(item, view);
-      return failure;
-    }
-    this.#sent++;
-    item.appended++;
-    item.walked = view.nextAt;
-    lane.tip = { incarnation: batch.incarnation, sequence };
-    item.last = {
-      position: lane.tip,
-      seconds: view.seconds,
-      nanos: view.nanos,
-      sinkSequence: this.#base + this.#sent,
-      ...(view.nextAt === view.buffer.length ? { digest: digest(view) } : {}),
-    };
-    return undefined;
-  }
-
-  /** Notes that the sink will hold this record; false if it does already. */
-  #claim(item: BatchItem, view: RecordView): boolean {
-    if (view.identityEnd > view.identityStart) return this.#index.addRelayed(identity(view));
-    return this.#index.space(item.space).add(view.sequence);
-  }
-
-  #unclaim(item: BatchItem, view: RecordView): void {
-    if (view.identityEnd > view.identityStart) this.#index.deleteRelayed(identity(view));
-    else this.#index.space(item.space).delete(view.sequence);
-  }
-
-  /** The digest of a record that a headers-only scan found, taken from the copy that was to be sent again. */
-  #witness(item: BatchItem, sequence: number): void {
-    const last = item.lane.last;
-    if (last === undefined || last.digest !== undefined) return;
-    if (last.position.sequence !== sequence || last.position.incarnation !== item.batch.incarnation) return;
-    last.digest = digest(item.view);
-  }
-
   #finishWalk(item: BatchItem): void {
-    item.endAt = this.#sent;
+    item.endAt = this.#round.sent;
     this.#flight.push(item);
     this.#completeFlight();
   }
 
   #stored(count: number, sinkSequence: number, nowMs: number): void {
-    if (this.#phase !== 'open' || count <= this.#done) return;
-    if (count > this.#sent) {
+    if (this.#phase !== 'open' || count <= this.#round.done) return;
+    if (count > this.#round.sent) {
       this.#unsure({ reason: 'sink-blocked', detail: 'the sink answered more than was sent' }, false);
       return;
     }
-    if (sinkSequence !== this.#base + count) {
+    if (sinkSequence !== this.#round.base + count) {
       // Others write here too: in id mode that is allowed, and the numbers simply go on behind theirs.
-      this.#base = sinkSequence - count;
+      this.#round.base = sinkSequence - count;
       this.#foreignAtMs = nowMs;
     }
-    this.#done = count;
+    this.#round.done = count;
     this.#storedUpTo = Math.max(this.#storedUpTo, sinkSequence);
     this.#lastProgressMs = nowMs;
-    this.#careful = false;
+    this.#round.careful = false;
     this.#failures = 0;
     this.#report(undefined);
     this.#completeFlight();
@@ -364,7 +278,7 @@ export class SinkWriter {
   #completeFlight(): void {
     let complete = 0;
     for (const item of this.#flight) {
-      if (item.endAt > this.#done) break;
+      if (item.endAt > this.#round.done) break;
       complete++;
       this.#complete(item);
     }
@@ -380,8 +294,8 @@ export class SinkWriter {
       : { incarnation: batch.incarnation, sequence: batch.lastSequence };
     if (position !== undefined) lane.moveCursor(position);
     // In id mode the place of a record is known only from its own answer, which is the newest one at this moment or none.
-    if (this.#mode === 'chain') this.#completeUpTo = this.#base + item.endAt;
-    else if (item.endAt === this.#done) this.#completeUpTo = this.#storedUpTo;
+    if (this.#round.mode === 'chain') this.#completeUpTo = this.#round.base + item.endAt;
+    else if (item.endAt === this.#round.done) this.#completeUpTo = this.#storedUpTo;
     lane.accounted = this.#completeUpTo;
     if (position !== undefined && lane.session?.epoch === epoch) {
       const { appended: records, duplicates } = item;
@@ -409,7 +323,7 @@ export class SinkWriter {
   #released(lane: SinkLaneState): void {
     if (lane.inFlight > 0) return;
     if (lane.session === undefined) this.#effects.push({ type: 'idle', lane: lane.id });
-    else if (lane.queue[0]?.kind === 'gap' && !this.#turn.includes(lane)) this.#turn.push(lane);
+    else this.#lanes.again(lane);
   }
 
   #refuse(lane: SinkLaneState, failure: Failure): void {
@@ -421,22 +335,17 @@ export class SinkWriter {
 
   #unsure(failure: Failure, chainBroken: boolean): void {
     if (this.#phase !== 'open') return;
-    const suspect = this.#careful ? (this.#current ?? this.#flight[0]) : undefined;
+    const suspect = this.#round.careful ? (this.#current ?? this.#flight[0]) : undefined;
     this.#failures++;
     this.#chainBroken = chainBroken;
-    this.#read(chainBroken && this.#failures < 20 ? 0 : this.#delayMs());
+    this.#read(chainBroken && this.#failures < 20 ? 0 : retryDelayMs(this.#failures));
     if (chainBroken) return;
     if (suspect !== undefined && poison.has(failure.reason)) {
       this.#refuse(suspect.lane, failure);
       return;
     }
-    this.#careful = true;
+    this.#round.careful = true;
     this.#report(failure);
-  }
-
-  /** Doubling from 50 ms to 2 s. */
-  #delayMs(): number {
-    return Math.min(2000, 25 * 2 ** Math.min(this.#failures, 7));
   }
 
   /** Everything in flight goes back to be walked again, in its old order, after the tail has been read. */
@@ -446,28 +355,22 @@ export class SinkWriter {
     this.#flight = [];
     this.#current = undefined;
     this.#phase = 'reading';
-    this.#seen = this.#completeUpTo;
-    this.#missing = 0;
-    this.#foreign = false;
+    this.#reading = new TailReading(this.#completeUpTo);
     this.#effects.push({ type: 'read', after: this.#completeUpTo, delayMs });
   }
 
   /** Knowledge is complete up to `lastSequence`: rewind what was in flight to what is stored, and go on. */
   #resume(lastSequence: number, nowMs: number): void {
     if (lastSequence > this.#storedUpTo) this.#failures = 0;
-    if (this.#foreign && this.#chainBroken) {
+    if (this.#reading.foreign && this.#chainBroken) {
       this.#foreignAtMs = nowMs;
       this.#setMode('id');
     }
     this.#chainBroken = false;
-    for (const item of this.#redo) this.#rewind(item);
+    for (const item of this.#redo) this.#round.rewind(item);
     const orphans = this.#redo.filter((item) => item.lane.session?.epoch !== item.epoch);
-    this.#redo = this.#redo.filter((item) => item.lane.session?.epoch === item.epoch);
-    this.#storedUpTo = lastSequence;
-    this.#completeUpTo = lastSequence;
-    this.#base = lastSequence;
-    this.#sent = 0;
-    this.#done = 0;
+    this.#redo = this.#redo.filter((item) => !orphans.includes(item));
+    this.#storedUpTo = this.#completeUpTo = lastSequence;
     this.#lastProgressMs = nowMs;
     this.#phase = 'open';
     for (const lane of this.#lanes.values()) {
@@ -478,47 +381,19 @@ export class SinkWriter {
       this.#dropped(item);
       this.#released(item.lane);
     }
-    this.#log.restart();
-    if (!this.#careful) this.#report(undefined);
-  }
-
-  /** Takes back what an item claimed to have appended and the sink does not hold. */
-  #rewind(item: BatchItem): void {
-    const { lane, view, batch } = item;
-    view.seek(0);
-    while (view.nextAt < item.walked && view.next()) {
-      if (!item.duplicates.has(view.sequence) && !lane.holds(batch.incarnation, view.sequence))
-        this.#unclaim(item, view);
-    }
-    view.seek(0);
-    item.duplicates.clear();
-    item.appended = 0;
-    item.last = undefined;
-    item.walked = 0;
+    this.#round.begin(lastSequence);
+    if (!this.#round.careful) this.#report(undefined);
   }
 
   #setMode(mode: AppendMode): void {
-    if (mode === this.#mode) return;
-    this.#mode = mode;
+    if (mode === this.#round.mode) return;
+    this.#round.mode = mode;
     this.#effects.push({ type: 'mode', mode });
   }
 
   #report(failure: Failure | undefined): void {
-    if (failure?.reason === this.#failure?.reason && failure?.detail === this.#failure?.detail) return;
+    if (failure?.reason === this.#failure?.reason) return;
     this.#failure = failure;
-    this.#effects.push(failure === undefined ? { type: 'health' } : { type: 'health', failure });
+    this.#effects.push({ type: 'health', failure });
   }
-}
-
-function digest(view: RecordView): Buffer {
-  return payloadDigest(view.buffer.subarray(view.payloadStart, view.payloadEnd));
-}
-
-function identity(view: RecordView): string {
-  return view.buffer.toString('latin1', view.identityStart, view.identityEnd);
-}
-
-function remove<T>(list: T[], value: T): void {
-  const at = list.indexOf(value);
-  if (at >= 0) list.splice(at, 1);
 }

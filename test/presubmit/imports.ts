@@ -51,6 +51,7 @@ const sharedTypes: readonly string[] = [
   'src/transport/channel.ts',
   'src/ops/status.ts',
   'src/security/identity.ts',
+  'src/wire/reasons.ts',
 ];
 
 /** Each outside library and the only folder that may import it. */

@@ -10,9 +10,11 @@ test('files of code are named in kebab-case', () => {
   expect(code.filter((file) => !kebab.test(basename(file)))).toEqual([]);
 });
 
-test('a file of code has fewer than 400 lines', () => {
+test('a file of code has fewer than 400 lines, a test fewer than 500', () => {
   const lines = (file: string): number => textOf(file).trimEnd().split('\n').length;
-  expect(code.filter((file) => lines(file) >= 400).map((file) => `${file}: ${lines(file)}`)).toEqual([]);
+  // A table of cases in a test may be longer: there is nothing in it to keep in mind at once.
+  const limit = (file: string) => (file.endsWith('.test.ts') ? 500 : 400);
+  expect(code.filter((file) => lines(file) >= limit(file)).map((file) => `${file}: ${lines(file)}`)).toEqual([]);
 });
 
 test('nothing names a folder of the machine it was written on', () => {

@@ -1,0 +1,24 @@
+/** What one reading of a sink's tail has come across so far. */
+export class TailReading {
+  #seen: number;
+  /** Highest sequence that was not there. */
+  #missing = 0;
+  /** A record that no lane wrote was there. */
+  foreign = false;
+
+  constructor(after: number) {
+    this.#seen = after;
+  }
+
+  /** The next sequence that is there, in ascending order. */
+  saw(sinkSequence: number, ours: boolean): void {
+    if (sinkSequence !== this.#seen + 1) this.#missing = sinkSequence - 1;
+    this.#seen = sinkSequence;
+    if (!ours) this.foreign = true;
+  }
+
+  /** True if every sequence behind `sinkSequence` was there: what was not seen was then never stored, rather than deleted. */
+  isContiguousFrom(sinkSequence: number): boolean {
+    return this.#missing <= sinkSequence;
+  }
+}
