@@ -153,10 +153,11 @@ export class SendingEnd {
   /** Everything up to `position` is stored: count it. */
   #settled(position: Position): void {
     const nowMs = performance.now();
-    let done = 0;
-    for (const batch of this.#onTheWay) {
-      if (batch.last.incarnation === position.incarnation && batch.last.sequence > position.sequence) break;
-      done++;
+    // The newest batch that the position covers; whatever went before it is covered too, of an earlier incarnation as well.
+    const covered = this.#onTheWay.findLastIndex(
+      ({ last }) => last.incarnation === position.incarnation && last.sequence <= position.sequence,
+    );
+    for (const batch of this.#onTheWay.splice(0, covered + 1)) {
       this.#stats.records += batch.records;
       this.#stats.bytes += batch.bytes;
       this.#stats.observer.batch({
@@ -165,7 +166,6 @@ export class SendingEnd {
         stagesMs: { 'source-wait': batch.takenMs - batch.sentMs, 'round-trip': nowMs - batch.takenMs },
       });
     }
-    this.#onTheWay.splice(0, done);
     this.#stats.oldestMs = this.#onTheWay[0]?.firstMs;
     this.#stats.onStored(position, Date.now());
   }
