@@ -21,21 +21,35 @@ export async function openLink(
 ): Promise<LinkFixture> {
   const link = new NatsLink({ plan: { ...plan, servers: [servers].flat() }, name: 'test', log: silentLogger });
   link.start();
-  if (waitForIt) await until(() => link.connection !== undefined, { what: () => `a link: ${link.failure?.detail}` });
-  return { link, [Symbol.asyncDispose]: () => link.stop() };
+  const fixture = { link, [Symbol.asyncDispose]: () => link.stop() };
+  if (waitForIt) await untilUp(fixture);
+  return fixture;
 }
 
 export type Client = NatsConnection & AsyncDisposable;
 
-/** A plain client, for what the application would do. */
-export async function client(servers: string | readonly string[]): Promise<Client> {
+/** A user whose name is also the password, for servers that demand one. */
+export function asUser(name: string): Pick<NatsPlan, 'user' | 'password'> {
+  const variable = `CAUSEWAY_TEST_USER_${name.toUpperCase()}`;
+  process.env[variable] = name;
+  return { user: { env: variable }, password: { env: variable } };
+}
+
+/** A plain client, for what the application would do; `user` as for `asUser`. */
+export async function client(servers: string | readonly string[], user?: string): Promise<Client> {
   const nc = await connect({
     servers: [servers].flat() as string[],
+    ...(user === undefined ? {} : { user, pass: user }),
     reconnectTimeWait: 50,
     maxReconnectAttempts: -1,
     waitOnFirstConnect: true,
   });
   return Object.assign(nc, { [Symbol.asyncDispose]: () => nc.close() });
+}
+
+/** Waits until a link has a connection, for instance after its server came back. */
+export async function untilUp({ link }: LinkFixture): Promise<void> {
+  await until(() => link.connection !== undefined, { what: () => `a connection: ${link.failure?.detail}` });
 }
 
 /** Makes a stream and waits until it can be used. */
@@ -72,6 +86,8 @@ export async function publishAll(
 ): Promise<void> {
   const windowRecords = 1000;
   const windowBytes = 4 * 1024 * 1024;
+  // What is published while the client has no connection is thrown away.
+  await until(async () => (await nc.rtt()) >= 0, { what: 'a connection' });
   const inbox = createInbox();
   let next = from;
   let waiting = 0;

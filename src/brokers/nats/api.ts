@@ -1,7 +1,8 @@
 import { JetStreamApiError } from '@nats-io/jetstream';
 import type { NatsConnection } from 'nats';
 
-const timeoutMs = 5000;
+/** While a cluster elects a leader nobody answers at all; whoever asks tries again soon. */
+const timeoutMs = 3000;
 
 /** The part of a stream's information that Causeway uses (STREAM.INFO). */
 export interface StreamInfo {

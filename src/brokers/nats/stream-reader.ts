@@ -19,7 +19,7 @@ export interface ReaderTiming {
   readonly patienceMs: number;
 }
 
-export const readerTiming: ReaderTiming = { expiresMs: 30_000, heartbeatMs: 2000, patienceMs: 10_000 };
+export const readerTiming: ReaderTiming = { expiresMs: 30_000, heartbeatMs: 2000, patienceMs: 30_000 };
 
 /** Missed signs of life after which the consumer is made anew. */
 const missedHeartbeats = 3;
