@@ -131,7 +131,7 @@ export class NatsLink {
   /** Follows a connection until the client gives it up. */
   async #watch(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
-      if (status.type === 'disconnect') this.#disconnected({ reason: 'nats-unreachable', detail: 'connection lost' });
+      if (status.type === 'disconnect') this.#lost();
       else if (status.type === 'reconnect') this.#connected(connection);
       else if (status.type === 'error') this.#onError(status.error);
     }
@@ -139,11 +139,20 @@ export class NatsLink {
     if (!this.#stopped.signal.aborted) this.#disconnected(natsFailure(error ?? new Error('connection closed')));
   }
 
+  /** Told for every attempt to reconnect, too: that one failed says less than why the one before it did. */
+  #lost(): void {
+    if (this.#up) this.#disconnected({ reason: 'nats-unreachable', detail: 'connection lost' });
+  }
+
   #onError(error: Error): void {
     const failure = natsFailure(error);
     if (error instanceof PermissionViolationError)
       for (const listener of [...this.#listeners]) listener.denied?.(failure, error);
-    else if (!this.#up) this.#failure = failure;
+    else if (!this.#up) {
+      // An attempt to reconnect was refused: told once, however often it is.
+      this.#disconnected(failure);
+      return;
+    }
     this.#log.warn('nats-error', { connection: this.#name, reason: failure.reason, detail: failure.detail });
   }
 
