@@ -15,6 +15,7 @@ const code = await runCli(process.argv.slice(2), {
   version,
   env: process.env,
   stderrIsTerminal: process.stderr.isTTY === true,
+  stdoutColumns: () => (process.stdout.isTTY ? process.stdout.columns : undefined),
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   signals: process,

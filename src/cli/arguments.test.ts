@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { parseCluster, parseDays, parseDurationMs, parseHost, parseMonitor, parseTrustDomain } from './arguments.ts';
+import {
+  parseCluster,
+  parseDays,
+  parseDurationMs,
+  parseHost,
+  parseMonitor,
+  parseTrustDomain,
+  parseWhole,
+} from './arguments.ts';
 
 describe('arguments', () => {
   it('times carry their unit', () => {
@@ -12,6 +20,12 @@ describe('arguments', () => {
   it('days are whole and not none', () => {
     expect(parseDays('90')).toBe(90);
     for (const bad of ['0', '-1', '1.5', 'x', '']) expect(() => parseDays(bad), bad).toThrow();
+  });
+
+  it('whole numbers keep to their bounds', () => {
+    const parse = parseWhole(3, 100);
+    expect(['3', '20', '100'].map(parse)).toEqual([3, 20, 100]);
+    for (const bad of ['2', '101', '1.5', '-3', '3s', '']) expect(() => parse(bad), bad).toThrow('from 3 to 100');
   });
 
   it('names are as in the topology file', () => {

@@ -19,6 +19,16 @@ export function parseDays(text: string): number {
   return days;
 }
 
+/** A parser of whole numbers between two bounds, both included. */
+export function parseWhole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const number = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(number >= min && number <= max))
+      throw new InvalidArgumentError(`Write a whole number from ${min} to ${max}.`);
+    return number;
+  };
+}
+
 /** The name of a cluster, as in a topology file. */
 export function parseCluster(text: string, before: readonly string[] = []): readonly string[] {
   if (!/^[a-z0-9-]{1,32}$/.test(text)) {

@@ -11,7 +11,14 @@ async function help(...args: string[]): Promise<string> {
   const write = (part: string): void => {
     text += part;
   };
-  const host = { name: 'causeway', version: '1', env: {}, stderrIsTerminal: false, signals: new EventEmitter() };
+  const host = {
+    name: 'causeway',
+    version: '1',
+    env: {},
+    stderrIsTerminal: false,
+    stdoutColumns: () => undefined,
+    signals: new EventEmitter(),
+  };
   await runCli([...args, '--help'], { ...host, out: write, err: write });
   return text;
 }

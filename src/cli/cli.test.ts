@@ -43,6 +43,7 @@ async function inProcess(args: readonly string[], env: Readonly<Record<string, s
     version: '1.2.3',
     env,
     stderrIsTerminal: false,
+    stdoutColumns: () => undefined,
     out: (text) => {
       out += text;
     },
@@ -73,11 +74,11 @@ describe('usage', () => {
   it('lists its commands', async () => {
     const { code, out } = await inProcess(['--help']);
     expect(code).toBe(0);
-    for (const command of ['run', 'check', 'certs', 'status', 'schema'])
+    for (const command of ['run', 'check', 'certs', 'status', 'schema', 'demo'])
       expect(out).toMatch(new RegExp(`^ {2}${command} `, 'm'));
   });
 
-  it.each(['run', 'check', 'certs', 'status', 'schema'])('%s has help with examples', async (command) => {
+  it.each(['run', 'check', 'certs', 'status', 'schema', 'demo'])('%s has help with examples', async (command) => {
     const { code, out } = await inProcess([command, '--help']);
     expect(code).toBe(0);
     expect(out).toContain(`Usage: causeway ${command}`);

@@ -6,6 +6,8 @@ export interface CliHost {
   readonly version: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stderrIsTerminal: boolean;
+  /** Width of the terminal that standard output is, at this moment; undefined where it is none. */
+  readonly stdoutColumns: () => number | undefined;
   /** Writes to standard output, as it is. */
   out(text: string): void;
   /** Writes to standard error, as it is. */

@@ -3,6 +3,7 @@ import { FailureError } from '../wire/reasons.ts';
 import { certsCommand } from './certs.ts';
 import { checkCommand } from './check.ts';
 import { type Cli, CliError, type CliHost } from './cli.ts';
+import { demoCommand } from './demo.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
 import { runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
@@ -15,6 +16,7 @@ const commands: readonly ((cli: Cli) => Command)[] = [
   certsCommand,
   statusCommand,
   schemaCommand,
+  demoCommand,
 ];
 
 const epilogue = `

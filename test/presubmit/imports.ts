@@ -34,6 +34,7 @@ const levels: Readonly<Record<string, number>> = {
   main: 5,
   cli: 4,
   daemon: 3,
+  demo: 3,
   lane: 2,
   brokers: 2,
   transport: 2,

@@ -1,9 +1,10 @@
 /** One run of a nats-server: spawn, logs, ports, readiness, end. Restarting is its owner's business. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { endingWithUs } from '../../lib/parent-death.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -74,11 +75,8 @@ export class ServerProcess {
 
   /** Starts the binary. Failures, also to spawn, show in `exited` and `ready`. */
   static async spawn(spec: ServerSpec): Promise<ServerProcess> {
-    const args = ['-c', spec.configFile];
-    if (await hasParentDeathSignal()) {
-      return new ServerProcess(spec, 'setpriv', ['--pdeathsig', spec.deathSignal.slice(3), spec.binary, ...args]);
-    }
-    return new ServerProcess(spec, spec.binary, args);
+    const [command, args] = await endingWithUs(spec.deathSignal, spec.binary, ['-c', spec.configFile]);
+    return new ServerProcess(spec, command, args);
   }
 
   /** 0 if it could not be spawned. */
@@ -164,18 +162,4 @@ export function renderConfig(settings: Readonly<Record<string, unknown>>, extra 
     // The server's language takes JSON values as they are.
     .map(([key, value]) => `${key}: ${JSON.stringify(value)}`);
   return `${lines.join('\n')}\n${extra === '' ? '' : `${extra}\n`}`;
-}
-
-let parentDeathSignal: Promise<boolean> | undefined;
-
-/**
- * Whether util-linux's setpriv can tie a child's life to ours (Linux only). Node has no call for prctl(PR_SET_PDEATHSIG);
- * setpriv sets it and then becomes the server, so the pid stays the same.
- */
-function hasParentDeathSignal(): Promise<boolean> {
-  parentDeathSignal ??= new Promise((done) => {
-    if (process.platform !== 'linux') return done(false);
-    execFile('setpriv', ['--pdeathsig', 'KILL', 'true'], { timeout: 5_000 }, (error) => done(error === null));
-  });
-  return parentDeathSignal;
 }

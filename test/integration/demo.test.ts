@@ -1,0 +1,87 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { eachServer } from '../support/each-server.ts';
+import { type TempDir, tempDir } from '../support/temp.ts';
+import { until } from '../support/until.ts';
+
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly text: () => string;
+  readonly code: Promise<number | null>;
+}
+
+/** `causeway demo`, as npm start runs it, with its folder inside of `dir`. Its output goes to pipes that only it holds. */
+function startDemo(dir: TempDir, server: string, args: readonly string[]): Running {
+  const child = spawn(process.execPath, ['--import', tsx, main, 'demo', ...args], {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: dir.path, NATS_SERVER: server },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 100_000,
+    killSignal: 'SIGKILL',
+  });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (part: string) => {
+      text += part;
+    });
+  }
+  const code = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  return { child, text: () => text, code };
+}
+
+/** Every process of the demo has its folder on its command line. */
+async function processesOf(dir: TempDir): Promise<string[]> {
+  const { stdout } = await promisify(execFile)('ps', ['-eo', 'pid,args'], { maxBuffer: 16 * 1024 * 1024 });
+  return stdout.split('\n').filter((line) => line.includes(dir.path));
+}
+
+async function foldersOf(dir: TempDir): Promise<string[]> {
+  return (await readdir(dir.path)).filter((name) => name.startsWith('causeway-demo-'));
+}
+
+await eachServer('newest', ({ path }) => {
+  test('comes through its outages with nothing lost, nothing twice, nothing out of order', async () => {
+    await using dir = await tempDir('demo');
+    const demo = startDemo(dir, path, ['--seconds', '6', '--rate', '500']);
+    const code = await demo.code;
+    const text = demo.text();
+    expect(text).toMatch(/hub: nats-server and daemon killed/);
+    expect(text).toMatch(/plant-b: nats-server killed/);
+    for (const plant of ['plant-a', 'plant-b']) {
+      const [, sent, stored, ...wrong] = new RegExp(
+        `^telemetry/${plant}/hub +([\\d,]+) +([\\d,]+) +(\\d+) +(\\d+) +(\\d+)$`,
+        'm',
+      ).exec(text) as string[];
+      expect(Number(sent?.replace(',', '')), text).toBeGreaterThan(2900);
+      expect([stored, ...wrong], text).toEqual([sent, '0', '0', '0']);
+    }
+    expect(text).toContain('Every record is there once, in order, unchanged.');
+    expect(code).toBe(0);
+    expect(await processesOf(dir)).toEqual([]);
+    expect(await foldersOf(dir)).toEqual([]);
+  });
+
+  test.each([
+    ['while it starts', /Two plants/],
+    ['while the hub is down', /hub: nats-server and daemon killed/],
+  ])('Ctrl-C %s ends everything', async (_, moment) => {
+    await using dir = await tempDir('demo');
+    const demo = startDemo(dir, path, ['--seconds', '6', '--rate', '100']);
+    await until(() => moment.test(demo.text()), { deadlineMs: 60_000, what: () => `${moment} in ${demo.text()}` });
+    // As a terminal does it: the daemons are in sessions of their own, so that the signal is for the demo alone.
+    demo.child.kill('SIGINT');
+    expect(await demo.code).toBe(1);
+    expect(demo.text()).toContain('ended before the verdict');
+    expect(await processesOf(dir)).toEqual([]);
+    expect(await foldersOf(dir)).toEqual([]);
+  });
+});
