@@ -11,9 +11,10 @@ export class DelayProxy {
   readonly #delayMs: number;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #swallowed = new Set<Socket>();
   readonly #directions = new Set<Direction>();
   #connections = 0;
-  #refusing = false;
+  #newcomers: 'taken' | 'swallowed' | 'reset' = 'taken';
 
   private constructor(target: { readonly host: string; readonly port: number }, options: DelayProxyOptions) {
     this.#target = target;
@@ -55,8 +56,9 @@ export class DelayProxy {
   }
 
   /** Nothing arrives any more at either end of the connections there are; nobody is told. What is sent is kept. */
-  freeze(): void {
-    for (const direction of this.#directions) direction.setFrozen(true);
+  freeze(direction: 'both' | 'to-target' | 'from-target' = 'both'): void {
+    for (const one of this.#directions)
+      if (direction === 'both' || (direction === 'to-target') === one.toTarget) one.setFrozen(true);
   }
 
   thaw(): void {
@@ -65,12 +67,25 @@ export class DelayProxy {
 
   /** Accepts connections and never answers, as behind a firewall that drops packets. */
   swallowNew(): void {
-    this.#refusing = true;
+    this.#newcomers = 'swallowed';
   }
 
   /** Resets every connection. */
   cut(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
+  }
+
+  /** Resets every connection, and each new one until `restore`. */
+  cutOff(): void {
+    this.#newcomers = 'reset';
+    this.cut();
+  }
+
+  /** Takes new connections again; what was swallowed is reset. */
+  restore(): void {
+    if (this.#newcomers === 'swallowed') for (const socket of this.#swallowed) socket.resetAndDestroy();
+    this.#swallowed.clear();
+    this.#newcomers = 'taken';
   }
 
   async stop(): Promise<void> {
@@ -81,7 +96,14 @@ export class DelayProxy {
   #accept(near: Socket): void {
     this.#connections += 1;
     this.#track(near);
-    if (this.#refusing) return;
+    if (this.#newcomers === 'reset') {
+      near.resetAndDestroy();
+      return;
+    }
+    if (this.#newcomers === 'swallowed') {
+      this.#swallowed.add(near);
+      return;
+    }
     const far = connect(this.#target);
     this.#track(far);
     this.#directions.add(new Direction(near, far, true, this.#delayMs));
