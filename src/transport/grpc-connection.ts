@@ -17,6 +17,7 @@ import type { PeerIdentity } from './channel.ts';
 import type { CallPort, GrpcChannel } from './grpc-channel.ts';
 import { clientOptions, type Tuning } from './grpc-options.ts';
 import { carriedFailure, failureOfStatus } from './grpc-status.ts';
+import { watchingSockets } from './lost-sockets.ts';
 import { methodPaths } from './methods.ts';
 
 export interface ConnectionOptions extends Tuning {
@@ -71,7 +72,9 @@ export class Connection {
       },
     });
     const target = `dns:${host.includes(':') ? `[${host}]` : host}:${port}`;
-    this.#client = new Client(target, secure, { ...clientOptions(options, host, options.expect.cluster) });
+    this.#client = new Client(target, watchingSockets(secure), {
+      ...clientOptions(options, host, options.expect.cluster),
+    });
   }
 
   /** True once the peer has accepted a stream on it. */

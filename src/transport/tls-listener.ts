@@ -6,6 +6,7 @@ import type { CertificateSource, Certificates } from '../security/identity.ts';
 import type { Address } from '../topology/plan.ts';
 import type { Failure } from '../wire/reasons.ts';
 import { connectFailure, refusalHeaders } from './grpc-status.ts';
+import { destroyWhenLost } from './lost-sockets.ts';
 
 export interface TlsListenerOptions {
   readonly address: Address;
@@ -104,6 +105,7 @@ export class TlsListener {
       socket.destroy();
       return;
     }
+    destroyWhenLost(socket);
     const failure = this.#verdict(socket);
     if (failure === undefined) this.#options.onAdmitted(socket);
     else this.#refuse(socket, failure);
