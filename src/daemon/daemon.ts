@@ -27,6 +27,8 @@ import { Peer } from './peer.ts';
 /** Largest frame accepted from a peer: a batch, or one record as large as NATS servers commonly allow. */
 const maxFrameBytes = 16 * 1024 * 1024;
 const retryMs = 1000;
+/** How long peers may take to hear that this daemon stops. */
+const graceMs = 1000;
 
 export interface DaemonOptions {
   readonly log: Logger;
@@ -278,7 +280,7 @@ class RunningDaemon implements Daemon {
     for (const peer of this.#peers.values()) peer.stop();
     await this.#lanes.stop();
     this.#stopped.abort();
-    await this.#listener?.stop(1000);
+    await Promise.all([this.#listener?.stop(graceMs), ...[...this.#peers.values()].map((peer) => peer.close(graceMs))]);
     this.#peers.clear();
     await Promise.all(Object.values(this.#links).map((link) => link.stop()));
     await this.#embedded?.stop();

@@ -85,6 +85,11 @@ export class Peer {
     this.#session?.finish({ reason: 'draining', detail: 'the daemon stops' });
   }
 
+  /** After `stop`: waits up to `graceMs` until the peer has heard everything, and closes the connection. */
+  async close(graceMs: number): Promise<void> {
+    await this.#options.dialer?.stop(graceMs);
+  }
+
   #dial(waitMs: number): void {
     const { dialer } = this.#options;
     if (dialer === undefined || this.#stopped) return;

@@ -61,6 +61,11 @@ export class GrpcChannel implements Channel {
     return this.#state === 'ended';
   }
 
+  /** The call is there. */
+  get isConnected(): boolean {
+    return this.#port !== undefined;
+  }
+
   send(frame: Buffer, onTaken?: () => void): void {
     if (this.#state !== 'open') return;
     this.#outbox.push({ frame, onTaken });

@@ -216,3 +216,34 @@ describe('a dialer that is closed', () => {
     expect(hub.accepted[0]?.said.frames.map(String)).toEqual(['only this']);
   });
 });
+
+describe('a dialer that is stopped', () => {
+  it('lets its last words arrive', async () => {
+    const hub = await fixture.listen();
+    const dialer = await fixture.dialer({ addresses: [hub.listener.address] });
+    const { near, far } = await openThrough(dialer, hub);
+    near.channel.send(Buffer.from('goodbye'));
+    near.channel.end();
+    await dialer.stop(5000);
+    expect(near.said.ends).toEqual([{}]);
+    expect(far.said.frames.at(-1)?.toString()).toBe('goodbye');
+    await until(() => far.said.ends.length > 0, 'the end');
+    expect(far.said.ends).toEqual([{}]);
+  });
+
+  it('waits for no channel that nobody has answered, and not for ever', async () => {
+    const hub = await fixture.listen();
+    const proxy = await fixture.proxy(hub.listener.address);
+    proxy.swallowNew();
+    const unanswered = await fixture.dialer({ addresses: [proxy.address] });
+    const waiting = openRecorded(unanswered);
+    await unanswered.stop(60_000);
+    await until(() => waiting.said.ends.length > 0, 'the end');
+    expect(waiting.said.ends[0]?.failure?.reason).toBe('draining');
+    const dialer = await fixture.dialer({ addresses: [hub.listener.address] });
+    const { near } = await openThrough(dialer, hub);
+    await dialer.stop(1);
+    await until(() => near.said.ends.length > 0, 'the end');
+    expect(near.said.ends[0]?.failure?.reason).toBe('draining');
+  });
+});

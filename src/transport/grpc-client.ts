@@ -11,6 +11,8 @@ export interface DialerOptions extends ConnectionOptions {
   readonly maxConnectionAgeMs?: number;
 }
 
+const noLonger: Failure = { reason: 'draining', detail: 'this daemon no longer dials the peer' };
+
 /** Makes the dialling end to one peer. Connects when the first channel is opened. */
 export function createDialer(options: DialerOptions): Dialer {
   return new GrpcDialer(options);
@@ -24,6 +26,8 @@ class GrpcDialer implements Dialer {
   /** Index of the address that was last reached. */
   #lastGood = 0;
   #closed = false;
+  /** Called when the last channel is over, while `stop` waits for that. */
+  #onQuiet: (() => void) | undefined;
 
   constructor(options: DialerOptions) {
     this.#options = options;
@@ -35,19 +39,36 @@ class GrpcDialer implements Dialer {
 
   open(method: Method, events: ChannelEvents): GrpcChannel {
     const expected: PeerIdentity = { ...this.#options.expect, fingerprint: '', notAfterMs: 0 };
-    const channel = new GrpcChannel(method, expected, () => this.#channels.delete(channel));
+    const channel = new GrpcChannel(method, expected, () => {
+      this.#channels.delete(channel);
+      if (this.#channels.size === 0) this.#onQuiet?.();
+    });
     this.#channels.add(channel);
     channel.attach(events);
-    if (this.#closed) channel.over({ reason: 'draining', detail: 'this daemon no longer dials the peer' });
+    if (this.#closed) channel.over(noLonger);
     else this.#attempt(channel, new Map());
     return channel;
   }
 
+  async stop(graceMs: number): Promise<void> {
+    this.#closed = true;
+    // Those that wait for their call have nobody to say a last word to.
+    for (const channel of [...this.#channels]) if (!channel.isConnected) channel.abort(noLonger);
+    if (this.#channels.size > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, graceMs);
+        this.#onQuiet = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    this.close();
+  }
+
   close(): void {
     this.#closed = true;
-    for (const channel of [...this.#channels]) {
-      channel.abort({ reason: 'draining', detail: 'this daemon no longer dials the peer' });
-    }
+    for (const channel of [...this.#channels]) channel.abort(noLonger);
     this.#current?.retire();
     this.#current = undefined;
   }
