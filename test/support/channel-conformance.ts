@@ -160,7 +160,10 @@ export function describeChannel(name: string, makeHarness: () => Promise<Channel
         throw new Error('a defect in the owner');
       };
       from.channel.send(Buffer.from('x'));
-      expect((await to.said.untilEnded()).failure).toEqual({ reason: 'internal', detail: expect.stringContaining('a defect in the owner') });
+      expect((await to.said.untilEnded()).failure).toEqual({
+        reason: 'internal',
+        detail: expect.stringContaining('a defect in the owner'),
+      });
       expect((await from.said.untilEnded()).failure?.reason).toBe('connection-lost');
     });
 
