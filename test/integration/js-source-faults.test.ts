@@ -5,8 +5,8 @@ import { call } from '../../src/brokers/nats/api.ts';
 import type { NatsLink } from '../../src/brokers/nats/connection.ts';
 import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import type { ReaderTiming } from '../../src/brokers/nats/stream-reader.ts';
-import { binaries, eachServer } from '../support/each-server.ts';
-import { type NatsServer, startCluster, startNats } from '../support/nats-launcher.ts';
+import { eachServer } from '../support/each-server.ts';
+import { type NatsServer, startNats } from '../support/nats-launcher.ts';
 import {
   api,
   type Client,
@@ -328,32 +328,5 @@ await eachServer('ends', (binary) => {
       expect((await next.untilFailed()).reason).toBe('nats-unreachable');
       expect([...probe.failures, ...probe.faults, ...next.faults]).toEqual([]);
     });
-  });
-});
-
-const [newest] = await binaries();
-describe.skipIf(newest === undefined)('a cluster of three', () => {
-  test('goes on when the leader of the stream is killed', async () => {
-    await using cluster = await startCluster({ binary: newest! });
-    await using nc = await client(cluster.urls);
-    await using fixture = await openLink(cluster.urls);
-    await makeStream(nc, { name: 'S', num_replicas: 3 });
-    await publishAll(nc, 1, 5000, numbered('S.a', 100));
-    const leader = async () =>
-      (await call<{ cluster: { leader?: string } }>(nc, `${api}.STREAM.INFO.S`)).cluster.leader;
-    const probe = probeOf(fixture.link, 'S', {
-      prefetchBytes: 32 * KiB,
-      pulse: () => 8 * KiB,
-      keepPayloads: true,
-    }).open();
-    await probe.untilRecords(1000);
-    const name = await leader();
-    const victim = cluster.servers.find((server) => server.name === name)!;
-    await victim.kill();
-    await until(async () => ((await leader()) ?? name) !== name, { what: 'another leader' });
-    await publishAll(nc, 5001, 6000, numbered('S.a', 100));
-    await probe.untilRecords(6000);
-    probe.close();
-    expectAll(probe, 6000);
   });
 });

@@ -1,0 +1,209 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { call } from '../../src/brokers/nats/api.ts';
+import { JetStreamSinkLog } from '../../src/brokers/nats/js-sink-log.ts';
+import { eachServer } from '../support/each-server.ts';
+import { type NatsServer, startNats } from '../support/nats-launcher.ts';
+import {
+  api,
+  type Client,
+  changeStream,
+  client,
+  infoOf,
+  type LinkFixture,
+  makeStream,
+  numbered,
+  openLink,
+  publishAll,
+  readAll,
+} from '../support/nats-rig.ts';
+import { type DrivenLane, expectAll, laneOf, SinkDriver } from '../support/sink-driver.ts';
+import { describeSinkLog } from '../support/sink-log-conformance.ts';
+import { until } from '../support/until.ts';
+
+const a = laneOf('plant-a');
+
+await eachServer('ends', (binary) => {
+  describe('a server that is shared', () => {
+    let server: NatsServer;
+    let nc: Client;
+    let fixture: LinkFixture;
+    let stream: string;
+    let streams = 0;
+    beforeAll(async () => {
+      server = await startNats({ binary });
+      nc = await client(server.url);
+      fixture = await openLink(server.url);
+    });
+    afterAll(async () => {
+      await fixture[Symbol.asyncDispose]();
+      await nc.close();
+      await server.dispose();
+    });
+    beforeEach(async () => {
+      stream = `S${++streams}`;
+      await makeStream(nc, { name: stream, subjects: [`${stream}.>`] });
+    });
+
+    const make = async () => {
+      const logs: JetStreamSinkLog[] = [];
+      await call(nc, `${api}.STREAM.DELETE.${stream}`);
+      const root = `${stream}a`;
+      await makeStream(nc, { name: stream, subjects: [`${root}.>`] });
+      return {
+        log: (events: ConstructorParameters<typeof JetStreamSinkLog>[0]['events']) => {
+          const log = new JetStreamSinkLog({ link: fixture.link, cluster: 'hub', stream, events });
+          logs.push(log);
+          const { append } = log;
+          // The suite writes below `a`; here every test has a stream of its own.
+          log.append = (view, lane, ...rest) =>
+            append.call(
+              log,
+              view,
+              { ...lane, map: (subject, origin) => lane.map(subject, origin)?.replace(/^a\./, `${root}.`) },
+              ...rest,
+            );
+          return log;
+        },
+        foreign: async () => void (await nc.request(`${root}.foreign`, 'foreign')),
+        tooManyBytes: 1024 * 1024,
+        [Symbol.asyncDispose]: async () => {
+          for (const log of logs) log.close();
+        },
+      };
+    };
+    describeSinkLog('JetStream', make);
+
+    test('the tail of a stream whose newest messages are deleted is known at once', async () => {
+      await using driver = new SinkDriver(fixture.link, stream);
+      driver.feed(laneOf('plant-a', `${stream}.x`), 300);
+      await driver.untilStored(a.id, 300);
+      const read = async (after: number) => {
+        const seen: number[] = [];
+        const last = await driver.sink.tail(after, (sequence) => seen.push(sequence));
+        return [last, seen.length, seen.at(-1)];
+      };
+      expect(await read(100)).toEqual([300, 200, 300]);
+      for (const seq of [300, 299, 250]) await call(nc, `${api}.STREAM.MSG.DELETE.${stream}`, { seq });
+      expect(await read(100)).toEqual([300, 197, 298]);
+      expect(await read(298)).toEqual([300, 0, undefined]);
+      await publishAll(nc, 301, 400, numbered(`${stream}.late`));
+      await call(nc, `${api}.STREAM.PURGE.${stream}`, { filter: `${stream}.late` });
+      expect(await read(0)).toEqual([400, 297, 298]);
+      await call(nc, `${api}.STREAM.PURGE.${stream}`);
+      expect(await read(0)).toEqual([400, 0, undefined]);
+    });
+
+    test('other answers on the subject are not taken for those of JetStream', async () => {
+      const lane = laneOf('plant-a', `${stream}.x`);
+      const replies = ['', 'ok', '{"ok":true}', '{"error":"no"}', '{', 'null', '[1]'];
+      let answered = 0;
+      const service = nc.subscribe(`${stream}.>`, {
+        callback: (_error, message) => void message.respond(replies[answered++ % replies.length]),
+      });
+      await nc.flush();
+      await using driver = new SinkDriver(fixture.link, stream);
+      driver.feed(lane, 500);
+      await driver.untilStored(lane.id, 500);
+      service.unsubscribe();
+      expect(answered).toBeGreaterThan(0);
+      await expectAll(nc, lane, 500, stream);
+      expect(driver.failure).toBeUndefined();
+    });
+
+    test('headers: ours in front, the application’s behind', async () => {
+      const block = Buffer.from('NATS/1.0\r\nA:1\r\nA: 2\r\nNats-Msg-Id: app\r\nNats-Expected-Stream: OTHER\r\n\r\n');
+      const lane = { ...a, record: () => ({ subject: `${stream}.x`, payload: Buffer.from('x'), headers: block }) };
+      await using driver = new SinkDriver(fixture.link, stream);
+      driver.feed(lane, 2);
+      await driver.untilStored(lane.id, 2);
+      const records = await readAll(nc, stream);
+      expect(records).toHaveLength(2);
+      const second = records[1]!;
+      expect(second.header('Nats-Expected-Last-Sequence')).toEqual(['1']);
+      expect(second.header('Causeway-Lane')).toEqual(['fleet/plant-a/hub;inc.2;1']);
+      expect(second.header('Causeway-Origin')[0]).toMatch(/^plant-a\/S\/inc\/2\/1700000000\d{9}$/);
+      expect(second.header('Causeway-At')).toEqual([`hub/${stream}/2`]);
+      expect(second.header('A')).toEqual(['1', '2']);
+      expect(second.header('Causeway-Msg-Id')).toEqual(['app']);
+      expect(second.header('Nats-Msg-Id')).toEqual([]);
+      expect(second.header('Nats-Expected-Stream')).toEqual([]);
+    });
+
+    test('a value that names the chain’s header does not switch the chain off', async () => {
+      // Servers look for a header by the first occurrence of its name.
+      const block = Buffer.from('NATS/1.0\r\nA: Nats-Expected-Last-Sequence: 7\r\n\r\n');
+      const lane = { ...a, record: () => ({ subject: `${stream}.x`, payload: Buffer.from('x'), headers: block }) };
+      await using driver = new SinkDriver(fixture.link, stream);
+      await until(() => driver.writer.isOpen, { what: 'an open writer' });
+      await nc.request(`${stream}.foreign`, 'foreign');
+      driver.feed(lane, 3);
+      await driver.untilStored(lane.id, 3);
+      // The foreign record was noticed, which only the chain can do.
+      expect(driver.modes).toEqual(['id']);
+      expect((await infoOf(nc, stream)).state.last_seq).toBe(4);
+    });
+
+    test('a full sink is told, and nothing is lost when it has room again', async () => {
+      const lanes = [laneOf('plant-a', `${stream}.x`), laneOf('plant-b', `${stream}.y`)];
+      await changeStream(nc, stream, { max_msgs: 500, discard: 'new' });
+      await using driver = new SinkDriver(fixture.link, stream);
+      for (const lane of lanes) driver.feed(lane, 1000);
+      await until(() => driver.failure?.reason === 'sink-full', { what: 'a full sink' });
+      expect((await infoOf(nc, stream)).state.messages).toBe(500);
+      await changeStream(nc, stream, { max_msgs: 5000 });
+      for (const lane of lanes) await driver.untilStored(lane.id, 1000);
+      for (const lane of lanes) await expectAll(nc, lane, 1000, stream);
+      expect(driver.failure).toBeUndefined();
+      expect(driver.refused).toEqual([]);
+    });
+
+    test('a record that the stream will never take ends its lane, and only that', async () => {
+      await changeStream(nc, stream, { max_msg_size: 4000 });
+      const good = laneOf('plant-a', `${stream}.x`);
+      const bad: DrivenLane = {
+        ...laneOf('plant-b', `${stream}.y`),
+        record: (number) => ({
+          subject: `${stream}.y`,
+          payload: Buffer.from(`plant-b:${number}`.padEnd(number === 50 ? 8000 : 1)),
+        }),
+      };
+      await using driver = new SinkDriver(fixture.link, stream);
+      driver.feed(bad, 100);
+      driver.feed(good, 500);
+      await driver.untilStored(good.id, 500);
+      await until(() => driver.refused.length > 0, { what: 'the refusal' });
+      expect(driver.refused).toMatchObject([{ reason: 'record-refused' }]);
+      await expectAll(nc, good, 500, stream);
+      await expectAll(nc, bad, 49, stream);
+    });
+
+    test('a header block beyond 64 KiB ends its lane without being sent', async () => {
+      const headers = Buffer.from(`NATS/1.0\r\nA: ${'x'.repeat(65_500)}\r\n\r\n`);
+      const lane = { ...a, record: () => ({ subject: `${stream}.x`, payload: Buffer.from('x'), headers }) };
+      await using driver = new SinkDriver(fixture.link, stream);
+      driver.feed(lane, 1);
+      await until(() => driver.refused.length > 0, { what: 'the refusal' });
+      expect(driver.refused[0]!.detail).toContain('bytes of headers');
+    });
+
+    test('a subject that the sink does not own ends its lane, and goes to no other stream', async () => {
+      await makeStream(nc, { name: `${stream}o`, subjects: [`other${stream}.>`] });
+      await using driver = new SinkDriver(fixture.link, stream);
+      driver.feed(laneOf('plant-a', `other${stream}.x`), 1);
+      await until(() => driver.refused.length > 0, { what: 'the refusal' });
+      expect(driver.refused).toMatchObject([{ reason: 'sink-subject' }]);
+      expect((await infoOf(nc, `${stream}o`)).state.last_seq).toBe(0);
+    });
+
+    test('a sink that goes away is missing', async () => {
+      await using driver = new SinkDriver(fixture.link, stream);
+      driver.feed(laneOf('plant-a', `${stream}.x`), 10);
+      await driver.untilStored(a.id, 10);
+      await call(nc, `${api}.STREAM.DELETE.${stream}`);
+      driver.feed(laneOf('plant-a', `${stream}.x`), 20);
+      await until(() => driver.failure?.reason === 'sink-missing', {
+        what: () => `it: ${JSON.stringify(driver.health)}`,
+      });
+    });
+  });
+});
