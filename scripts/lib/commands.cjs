@@ -48,7 +48,7 @@ const commands = {
 };
 
 /** What a CLI command is called cannot also be meant as a file, unless there is one. */
-const cliCommands = ['run', 'check', 'certs', 'status', 'demo', 'help'];
+const cliCommands = ['run', 'check', 'certs', 'status', 'schema', 'demo', 'help'];
 const cliOptions = ['-h', '--help', '-V', '--version'];
 
 function startArgs(args) {

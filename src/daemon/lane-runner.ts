@@ -234,7 +234,7 @@ export class LaneRunner {
       bytesTotal: stats.bytes,
       wireBytesTotal: stats.wireBytes,
       duplicatesTotal: stats.duplicates,
-      loopDropsTotal: 0,
+      loopDropsTotal: stats.loopDrops,
       lostTotal: stats.lost,
       gapsTotal: stats.gaps,
       reconnectsTotal: Math.max(0, stats.sessions - 1),

@@ -23,7 +23,7 @@ const windowBytes = 8 * 1024 * 1024;
 const batchBytes = 128 * 1024;
 const prefetchBytes = 4 * 1024 * 1024;
 /** How often the newest sequence of a source is asked for while no session does it. */
-const headPollMs = 5000;
+const headPollMs = 1000;
 
 export interface LaneDeps {
   readonly plan: Plan;

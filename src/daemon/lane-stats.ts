@@ -27,6 +27,7 @@ export class LaneStats {
   bytes = 0;
   wireBytes = 0;
   duplicates = 0;
+  loopDrops = 0;
   lost = 0;
   gaps = 0;
   sessions = 0;

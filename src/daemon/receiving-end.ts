@@ -51,11 +51,12 @@ export class ReceivingEnd {
   /** From the sink: a batch or a gap is stored. */
   stored(effect: StoredEffect): void {
     if (this.#closed) return;
-    const { position, bytes, records, duplicates } = effect;
+    const { position, bytes, records, duplicates, loops } = effect;
     this.#stats.onStored(position, Date.now());
     this.#stats.records += records;
     this.#stats.bytes += bytes;
     this.#stats.duplicates += duplicates;
+    this.#stats.loopDrops += loops;
     const arrivedMs = bytes > 0 ? this.#arrived.shift() : undefined;
     this.#stats.observer.batch({
       records,

@@ -87,7 +87,7 @@ export class SinkStream {
     this.#place = `${options.cluster}/${options.stream}`;
     this.#log = options.log.child({ stream: options.stream });
     this.#sink = this.#makeSink();
-    this.#writer = new SinkWriter(this.#sink, new OriginIndex());
+    this.#writer = new SinkWriter(this.#sink, new OriginIndex(), this.#place);
   }
 
   #makeSink(): JetStreamSinkLog {
@@ -112,7 +112,7 @@ export class SinkStream {
     this.#sink = this.#makeSink();
     const sessions = [...this.#lanes.values()];
     this.#lanes.clear();
-    this.#writer = new SinkWriter(this.#sink, new OriginIndex());
+    this.#writer = new SinkWriter(this.#sink, new OriginIndex(), this.#place);
     this.#info = undefined;
     this.#failure = failure;
     for (const { session, idle } of sessions) {

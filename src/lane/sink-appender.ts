@@ -6,10 +6,15 @@ import type { RecordView } from '../wire/record-view.ts';
 import type { BatchItem } from './sink-lane-state.ts';
 import type { AppendMode, SinkWriterOptions } from './sink-writer-events.ts';
 
+/** Streams that a record may have been in before it is dropped. */
+const maxHops = 8;
+
 /** Appends the records of batches one by one, each only if the sink does not hold it (I3, I4), and takes back what came to nothing. */
 export class SinkAppender {
   readonly #log: SinkLog;
   readonly #index: OriginIndex;
+  /** cluster/stream of the sink. */
+  readonly #place: string;
   mode: AppendMode = 'chain';
   /** After a failure other than a broken chain: one record at a time until one is stored. */
   careful = false;
@@ -19,9 +24,10 @@ export class SinkAppender {
   sent = 0;
   done = 0;
 
-  constructor(log: SinkLog, index: OriginIndex) {
+  constructor(log: SinkLog, index: OriginIndex, place: string) {
     this.#log = log;
     this.#index = index;
+    this.#place = place;
   }
 
   /** How many records may be appended and not answered. */
@@ -44,6 +50,11 @@ export class SinkAppender {
     const { sequence } = view;
     if (lane.holds(batch.incarnation, sequence)) {
       this.#witness(item, sequence);
+      return undefined;
+    }
+    if (this.#loops(view)) {
+      item.loops++;
+      item.duplicates.add(sequence);
       return undefined;
     }
     if (!this.#claim(item, view)) {
@@ -76,6 +87,15 @@ export class SinkAppender {
     return undefined;
   }
 
+  /** I4: a record that was in this very stream before, or has come too far, is not taken in. */
+  #loops(view: RecordView): boolean {
+    if (view.identityEnd === view.identityStart) return false;
+    if (identity(view).startsWith(`${this.#place}/`)) return true;
+    if (view.pathEnd === view.pathStart) return false;
+    const path = view.buffer.toString('utf8', view.pathStart, view.pathEnd).split(',');
+    return path.length >= maxHops || path.includes(this.#place);
+  }
+
   /** Notes that the sink will hold this record; false if it does already. */
   #claim(item: BatchItem, view: RecordView): boolean {
     if (view.identityEnd > view.identityStart) return this.#index.addRelayed(identity(view));
@@ -105,6 +125,7 @@ export class SinkAppender {
     }
     view.seek(0);
     item.duplicates.clear();
+    item.loops = 0;
     item.appended = 0;
     item.last = undefined;
     item.walked = 0;

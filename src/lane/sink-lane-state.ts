@@ -3,6 +3,7 @@ import type { InBatch } from '../wire/batch.ts';
 import type { Position, Witness } from '../wire/position.ts';
 import type { Reason } from '../wire/reasons.ts';
 import { RecordView } from '../wire/record-view.ts';
+import type { StoredEffect } from './sink-writer-events.ts';
 
 /** A batch on its way into the sink. */
 export interface BatchItem {
@@ -11,8 +12,10 @@ export interface BatchItem {
   readonly epoch: number;
   readonly batch: InBatch;
   readonly view: RecordView;
-  /** Sequences found to be held already when the item was walked; the others of it were appended. */
+  /** Sequences that were not appended when the item was walked, because the sink holds them or they loop. */
   readonly duplicates: Set<number>;
+  /** How many of those were dropped because they had been here before. */
+  loops: number;
   /** Sequence space of the records that were first seen at the lane's source: cluster/stream/incarnation. */
   readonly space: string;
   /** Records appended by the present walk, and the last of them. */
@@ -138,6 +141,7 @@ export function batchItem(lane: SinkLaneState, session: { lane: SinkLane; epoch:
     batch,
     view: new RecordView(batch.packed),
     duplicates: new Set(),
+    loops: 0,
     space: `${session.lane.from}/${session.lane.sourceStream}/${batch.incarnation}`,
     appended: 0,
     last: undefined,
@@ -145,4 +149,19 @@ export function batchItem(lane: SinkLaneState, session: { lane: SinkLane; epoch:
     endAt: 0,
     partial: false,
   };
+}
+
+/** What is told of an item that is stored, the position of its lane from now on being `position`. */
+export function storedEffect(item: SinkItem, position: Position): StoredEffect {
+  const { lane, epoch } = item;
+  const counts =
+    item.kind === 'gap'
+      ? { bytes: 0, records: 0, duplicates: 0, loops: 0 }
+      : {
+          bytes: item.batch.packed.length,
+          records: item.appended,
+          duplicates: item.duplicates.size - item.loops,
+          loops: item.loops,
+        };
+  return { type: 'stored', lane: lane.id, epoch, position, ...counts };
 }

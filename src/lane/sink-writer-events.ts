@@ -77,6 +77,7 @@ export interface StoredEffect {
   readonly bytes: number;
   readonly records: number;
   readonly duplicates: number;
+  readonly loops: number;
 }
 
 /** Reasons that end a session instead of being retried: the record itself cannot be stored. */

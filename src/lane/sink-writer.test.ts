@@ -89,7 +89,7 @@ class World {
 
   /** The process starts anew and knows nothing but what the sink holds. */
   restart(): void {
-    this.writer = new SinkWriter(this.sink, new OriginIndex(), {
+    this.writer = new SinkWriter(this.sink, new OriginIndex(), 'h/T', {
       maxInFlightRecords: 7,
       maxInFlightIdRecords: 4,
       maxInFlightBytes: 100_000,

@@ -3,7 +3,14 @@ import type { OriginIndex } from '../dedupe/origin-index.ts';
 import { type Failure, failureFrom } from '../wire/reasons.ts';
 import { retryDelayMs } from './backoff.ts';
 import { SinkAppender } from './sink-appender.ts';
-import { type BatchItem, batchItem, type GapItem, type SinkItem, type SinkLaneState } from './sink-lane-state.ts';
+import {
+  type BatchItem,
+  batchItem,
+  type GapItem,
+  type SinkItem,
+  type SinkLaneState,
+  storedEffect,
+} from './sink-lane-state.ts';
 import { SinkLanes } from './sink-lanes.ts';
 import {
   type AppendMode,
@@ -49,8 +56,8 @@ export class SinkWriter {
   #reading = new TailReading(0);
   #foreignAtMs = 0;
 
-  constructor(log: SinkLog, index: OriginIndex, options: SinkWriterOptions = sinkWriterDefaults) {
-    this.#round = new SinkAppender(log, index);
+  constructor(log: SinkLog, index: OriginIndex, place: string, options: SinkWriterOptions = sinkWriterDefaults) {
+    this.#round = new SinkAppender(log, index, place);
     this.#index = index;
     this.#options = options;
   }
@@ -221,7 +228,7 @@ export class SinkWriter {
     lane.gapPending = undefined;
     lane.queue.shift();
     lane.moveCursor(item.upTo);
-    this.#effects.push({ type: 'stored', lane: id, epoch, position: item.upTo, bytes: 0, records: 0, duplicates: 0 });
+    this.#effects.push(storedEffect(item, item.upTo));
     this.#lanes.again(lane);
   }
 
@@ -297,19 +304,7 @@ export class SinkWriter {
     if (this.#round.mode === 'chain') this.#completeUpTo = this.#round.base + item.endAt;
     else if (item.endAt === this.#round.done) this.#completeUpTo = this.#storedUpTo;
     lane.accounted = this.#completeUpTo;
-    if (position !== undefined && lane.session?.epoch === epoch) {
-      const { appended: records, duplicates } = item;
-      const bytes = batch.packed.length;
-      this.#effects.push({
-        type: 'stored',
-        lane: lane.id,
-        epoch,
-        position,
-        bytes,
-        records,
-        duplicates: duplicates.size,
-      });
-    }
+    if (position !== undefined && lane.session?.epoch === epoch) this.#effects.push(storedEffect(item, position));
     this.#released(lane);
   }
 
