@@ -35,7 +35,7 @@ export interface NatsPlan {
 export interface EmbeddedPlan {
   /** Absolute directory of the JetStream store. */
   readonly store: string;
-  /** Loopback port for clients; 0: any free one. */
+  /** Loopback port for clients. */
   readonly port: number;
 }
 

@@ -75,9 +75,7 @@ const natsTls = z
 const embedded = z
   .strictObject({
     store: path.describe('Directory of the JetStream store; made if missing.').meta({ examples: ['data/plant-a'] }),
-    port: port
-      .describe('Loopback port on which the embedded server takes clients; 0: any free one.')
-      .default(embeddedPort),
+    port: port.min(1).describe('Loopback port on which the embedded server takes clients.').default(embeddedPort),
   })
   .meta({ title: 'an embedded server', examples: [{ store: 'data/hub' }] });
 

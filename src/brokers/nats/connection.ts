@@ -51,6 +51,7 @@ export class NatsLink {
   #failure: Failure | undefined = { reason: 'nats-unreachable', detail: 'not connected yet' };
   #sinceMs = Date.now();
   #running: Promise<void> | undefined;
+  #connecting = false;
 
   constructor(options: { readonly plan: NatsPlan; readonly name: string; readonly log: Logger }) {
     this.#plan = options.plan;
@@ -102,13 +103,17 @@ export class NatsLink {
   async stop(): Promise<void> {
     this.#stopped.abort();
     await this.#connection?.close();
-    await this.#running;
+    // An attempt under way cannot be called off: it closes what comes of it.
+    if (!this.#connecting) await this.#running;
   }
 
   async #run(): Promise<void> {
     for (let wait = 100; !this.#stopped.signal.aborted; wait = Math.min(maxWaitMs, wait * 2)) {
       try {
-        const connection = await connect(this.#options());
+        this.#connecting = true;
+        const connection = await connect(this.#options()).finally(() => {
+          this.#connecting = false;
+        });
         this.#connection = connection;
         if (this.#stopped.signal.aborted) {
           await connection.close();
