@@ -10,6 +10,9 @@ import { type Role, type System, sinkStream, sourceStream } from './system.ts';
 const pollMs = 10;
 /** Without a new record for so long a run has failed. */
 const silenceMs = 60_000;
+/** A run that is slower than this, in records per second, has failed: something goes round in circles. */
+const slowest = 1000;
+const leastLimitMs = 120_000;
 /** The steady part of a run begins when this share of the records is stored. */
 const warmShare = 0.25;
 
@@ -41,6 +44,7 @@ export async function measure(system: System, workload: Workload): Promise<Figur
     let begin = sample(0);
     let warm: Sample | undefined;
     let last = begin;
+    const deadlineMs = begin.atMs + Math.max(leastLimitMs, (records / slowest) * 1000);
     while (last.stored < records) {
       await delay(pollMs);
       const stored = await watch.stored();
@@ -51,6 +55,7 @@ export async function measure(system: System, workload: Workload): Promise<Figur
         continue;
       }
       last = sample(stored);
+      if (last.atMs > deadlineMs) throw new Error(`too slow: ${stored} of ${records} when the time was over`);
       if (stored >= records * warmShare) warm ??= last;
     }
     const seconds = (last.atMs - begin.atMs) / 1000;
