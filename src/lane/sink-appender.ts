@@ -8,6 +8,8 @@ import type { AppendMode, SinkWriterOptions } from './sink-writer-events.ts';
 
 /** Streams that a record may have been in before it is dropped. */
 const maxHops = 8;
+/** For so long the last sequence that the sink told is taken for its last, in ms. */
+const freshMs = 10;
 
 /** Appends the records of batches one by one, each only if the sink does not hold it (I3, I4), and takes back what came to nothing. */
 export class SinkAppender {
@@ -23,6 +25,9 @@ export class SinkAppender {
   /** Appends of this round, and how many of them are known to be stored: a prefix. */
   sent = 0;
   done = 0;
+  #probing = false;
+  /** When the sink last told its last sequence. */
+  #freshAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(log: SinkLog, index: OriginIndex, place: string) {
     this.#log = log;
@@ -32,16 +37,42 @@ export class SinkAppender {
 
   /** How many records may be appended and not answered. */
   limit(options: SinkWriterOptions): number {
-    if (this.careful) return 1;
+    if (this.careful || this.#probing) return 1;
     return this.mode === 'id' ? options.maxInFlightIdRecords : options.maxInFlightRecords;
   }
 
+  /** True while one record alone shows whether the chain still fits: what it breaks costs no order. */
+  get probing(): boolean {
+    return this.#probing;
+  }
+
   /** Begins a round on a sink whose last sequence is known. */
-  begin(lastSequence: number): void {
+  begin(lastSequence: number, nowMs: number): void {
     this.base = lastSequence;
     this.sent = 0;
     this.done = 0;
+    this.#fresh(nowMs);
     this.#log.restart();
+  }
+
+  /**
+   * Nothing is in flight, and something is going to be appended. During a pause others may have written `n` records: of a
+   * chain that does not know it the first `n` are refused and the others pass. So one record goes ahead alone.
+   */
+  wake(nowMs: number): void {
+    this.#probing = this.mode === 'chain' && nowMs - this.#freshAtMs > freshMs;
+  }
+
+  /** The first `count` appends of this round are stored. */
+  answered(count: number, nowMs: number): void {
+    this.done = count;
+    this.careful = false;
+    this.#fresh(nowMs);
+  }
+
+  #fresh(nowMs: number): void {
+    this.#probing = false;
+    this.#freshAtMs = nowMs;
   }
 
   /** Appends the record the view stands on, unless the sink holds it. */

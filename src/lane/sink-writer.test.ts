@@ -284,3 +284,21 @@ test('a hole left by a connection that came back late costs order, never a recor
   const sequences = world.sink.stored.filter((stored) => stored.lane !== undefined).map((stored) => stored.sequence);
   expect(sequences).toEqual([2, 1, 3, 4, 5, 6]);
 });
+
+test('I2: what others wrote while nothing was under way costs neither order nor the chain', () => {
+  const world = new World(['l/a/h'], 13);
+  world.read();
+  world.openLane('l/a/h');
+  for (const upTo of [2, 6, 13]) {
+    world.now += 1000;
+    world.sink.stored.push({ sequence: 0, previous: 0 });
+    world.feed('l/a/h', upTo - world.fed.get('l/a/h')!);
+    for (let round = 0; round < 5; round++) {
+      world.sink.serve(100);
+      for (let i = 0; i < 20; i++) world.answer();
+      world.read();
+    }
+  }
+  world.check(false);
+  expect(world.writer.mode).toBe('chain');
+});

@@ -185,7 +185,10 @@ export class SinkWriter {
         return;
       const item = this.#current ?? this.#next();
       if (item === undefined) return;
-      if (this.#round.sent === this.#round.done) this.#lastProgressMs = nowMs;
+      if (this.#round.sent === this.#round.done) {
+        this.#lastProgressMs = nowMs;
+        this.#round.wake(nowMs);
+      }
       this.#current = item;
       if (!this.#walk(item)) continue;
       // A refusal has closed the lane and taken care of the item.
@@ -273,10 +276,9 @@ export class SinkWriter {
       this.#round.base = sinkSequence - count;
       this.#foreignAtMs = nowMs;
     }
-    this.#round.done = count;
+    this.#round.answered(count, nowMs);
     this.#storedUpTo = Math.max(this.#storedUpTo, sinkSequence);
     this.#lastProgressMs = nowMs;
-    this.#round.careful = false;
     this.#failures = 0;
     this.#report(undefined);
     this.#completeFlight();
@@ -332,7 +334,7 @@ export class SinkWriter {
     if (this.#phase !== 'open') return;
     const suspect = this.#round.careful ? (this.#current ?? this.#flight[0]) : undefined;
     this.#failures++;
-    this.#chainBroken = chainBroken;
+    this.#chainBroken = chainBroken && !this.#round.probing;
     this.#read(chainBroken && this.#failures < 20 ? 0 : retryDelayMs(this.#failures));
     if (chainBroken) return;
     if (suspect !== undefined && poison.has(failure.reason)) {
@@ -376,7 +378,7 @@ export class SinkWriter {
       this.#dropped(item);
       this.#released(item.lane);
     }
-    this.#round.begin(lastSequence);
+    this.#round.begin(lastSequence, nowMs);
     if (!this.#round.careful) this.#report(undefined);
   }
 
