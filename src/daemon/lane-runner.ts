@@ -79,9 +79,11 @@ export class LaneRunner {
     if (up) {
       this.#backoff.reset();
       this.#schedule(0);
-    } else if (!this.#live) {
-      this.#failure = failure ?? this.#failure;
+    } else {
       this.#clearTimer();
+      if (!this.#live) this.#failure = failure ?? this.#failure;
+      // Beats stand for the whole connection: what is under way over it will not be answered.
+      else if (failure?.reason === 'peer-silent') this.#session?.finish(failure);
     }
     this.#update();
   }

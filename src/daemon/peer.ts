@@ -141,6 +141,8 @@ export class Peer {
     if (!this.#stopped && (wasUp || this.#failure?.reason !== failure.reason))
       this.#log[level]('peer-disconnected', { ...failure });
     this.#failure = failure;
+    // Beats stand for the whole connection. A new call over it would only wait, too.
+    if (failure.reason === 'peer-silent') this.#options.dialer?.abandon(failure);
     this.#dial(this.#backoff.down(failure, performance.now()));
     this.#options.changed(false, failure);
   }

@@ -58,6 +58,8 @@ export interface Dialer {
    * expected peer before the first frame is delivered; `channel.peer` is valid from then on.
    */
   open(method: Method, events: ChannelEvents): Channel;
+  /** The connection does not answer any more: its channels end with `failure` now, and the next one dials anew. */
+  abandon(failure: Failure): void;
   /** Ends everything: waits up to `graceMs` for open channels to end by themselves, so that last words arrive, then cuts them. */
   stop(graceMs: number): Promise<void>;
   close(): void;

@@ -247,3 +247,22 @@ describe('a dialer that is stopped', () => {
     expect(near.said.ends[0]?.failure?.reason).toBe('draining');
   });
 });
+
+describe('a connection that is abandoned', () => {
+  it('takes its channels with it, and the next one is dialled anew', async () => {
+    const hub = await fixture.listen();
+    const proxy = await fixture.proxy(hub.listener.address);
+    const dialer = await fixture.dialer({ addresses: [proxy.address] });
+    const { near } = await openThrough(dialer, hub);
+    // Nothing that is sent from here on is answered over this connection.
+    proxy.freeze();
+    const waiting = openRecorded(dialer);
+    dialer.abandon({ reason: 'peer-silent', detail: 'no beat' });
+    for (const { said } of [near, waiting]) {
+      expect(await said.untilEnded()).toEqual({ failure: { reason: 'peer-silent', detail: 'no beat' } });
+    }
+    const { near: anew } = await openThrough(dialer, hub);
+    expect(anew.said.ends).toEqual([]);
+    expect(proxy.connections).toBe(2);
+  });
+});

@@ -50,6 +50,12 @@ class GrpcDialer implements Dialer {
     return channel;
   }
 
+  abandon(failure: Failure): void {
+    const connection = this.#current;
+    if (connection !== undefined) this.#drop(connection);
+    for (const channel of [...this.#channels]) channel.abort(failure);
+  }
+
   async stop(graceMs: number): Promise<void> {
     this.#closed = true;
     // Those that wait for their call have nobody to say a last word to.
