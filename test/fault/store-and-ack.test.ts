@@ -57,7 +57,7 @@ await eachServer('ends', (binary) => {
     await using outages = new Outages(world, () => `${known} stored`);
     try {
       for (const victim of seed.shuffled<Victim>(['daemon hub', 'daemon plant-a', 'server hub', 'daemon hub'])) {
-        const goal = known + seed.between(1, 9_000);
+        const goal = Math.min(count, known + seed.between(1, 9_000));
         const moved = async () => {
           known = Math.max(known, (await hub.count('FLEET')) ?? 0);
           return known >= goal;

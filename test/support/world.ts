@@ -104,7 +104,7 @@ export class TestCluster {
     if (!this.server.running) return undefined;
     try {
       const client = await this.client();
-      const answer = await client.request(`$JS.API.STREAM.INFO.${stream}`, '', { timeout: 2_000 });
+      const answer = await client.request(`$JS.API.STREAM.INFO.${stream}`, '', { timeout: 500 });
       return answer.json<{ readonly state?: { readonly messages: number } }>().state?.messages;
     } catch {
       // Down or starting: not known at the moment.
