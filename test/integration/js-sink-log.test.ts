@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { call } from '../../src/brokers/nats/api.ts';
+import { call, messageAt } from '../../src/brokers/nats/api.ts';
 import { JetStreamSinkLog } from '../../src/brokers/nats/js-sink-log.ts';
+import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import { eachServer } from '../support/each-server.ts';
 import { type NatsServer, startNats } from '../support/nats-launcher.ts';
 import {
@@ -18,6 +19,7 @@ import {
 } from '../support/nats-rig.ts';
 import { type DrivenLane, expectAll, laneOf, SinkDriver } from '../support/sink-driver.ts';
 import { describeSinkLog } from '../support/sink-log-conformance.ts';
+import { SourceProbe } from '../support/source-probe.ts';
 import { until } from '../support/until.ts';
 
 const a = laneOf('plant-a');
@@ -127,6 +129,31 @@ await eachServer('ends', (binary) => {
       expect(second.header('Causeway-Msg-Id')).toEqual(['app']);
       expect(second.header('Nats-Msg-Id')).toEqual([]);
       expect(second.header('Nats-Expected-Stream')).toEqual([]);
+    });
+
+    test('what a lane wrote is read on with its origin, where it was written and nowhere else', async () => {
+      const headers = Buffer.from('NATS/1.0\r\nA: 1\r\n\r\n');
+      const lane = { ...a, record: () => ({ subject: `${stream}.x`, payload: Buffer.from('x'), headers }) };
+      await using driver = new SinkDriver(fixture.link, stream);
+      driver.feed(lane, 3);
+      await driver.untilStored(lane.id, 3);
+      // The application copies a record, headers and all.
+      const stored = await messageAt(nc, api, stream, 2);
+      await publishAll(nc, 1, 1, () => ({
+        subject: `${stream}.copy`,
+        payload: stored!.payload,
+        headers: Buffer.from(stored!.headers.toString('latin1').replace(/Nats-Expected[^\r]*\r\n/, ''), 'latin1'),
+      }));
+      const read = async (cluster: string) => {
+        const options = { link: fixture.link, cluster, stream, batchBytes: 65_536, prefetchBytes: 65_536 };
+        const probe = new SourceProbe(new JetStreamSource(options)).open();
+        await probe.untilRecords(4);
+        probe.close();
+        expect(probe.records.map((record) => record.headers)).toEqual([headers, headers, headers, headers]);
+        return probe.records.map(({ identity }) => identity);
+      };
+      const origins = [1, 2, 3].map((n) => expect.stringMatching(new RegExp(`^plant-a/S/inc/${n}/1700000000\\d{9}$`)));
+      expect(await read('hub')).toEqual([...origins, '']);
     });
 
     test('a value that names the chain’s header does not switch the chain off', async () => {

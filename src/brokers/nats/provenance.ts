@@ -19,7 +19,8 @@ const chainKey = 'Nats-Expected-Last-Sequence';
 const idKey = 'Nats-Msg-Id';
 const ours = Buffer.from('Causeway-');
 const firstLine = 'NATS/1.0\r\n';
-const blockEnd = Buffer.from('\r\n\r\n');
+const blockEnd = '\r\n\r\n';
+const beyondAscii = /[\x80-\xff]/;
 
 /** Something in a block may have to be stripped or renamed. */
 const suspicious = /\n(?:nats-|causeway-)/i;
@@ -41,6 +42,7 @@ const none = Buffer.alloc(0);
 /** Longest origin or path, in characters. */
 const maxOriginLength = 4096;
 const originPattern = /^([^/]+\/[^/]+\/[^/]+)\/(\d{1,16})\/(\d{1,10})(\d{9})$/;
+const lanePattern = /^([^;]+);([^.;]*)\.(\d{1,16});(\d{1,16})(?:;(\d{1,10})\.(\d{1,9}))?$/;
 const labelPattern = /^[\w-]{1,32}$/;
 const maxNanos = 999_999_999;
 
@@ -70,15 +72,15 @@ function hasControl(text: string): boolean {
  */
 export function readProvenance(block: Buffer, place: string, sequence: number): Provenance {
   if (block.length === 0 || block.indexOf(ours) < 0) return { headers: block };
-  const lines = splitLines(block);
-  const at = lineValue(lines, atKey);
+  const text = block.toString('latin1');
+  const at = headerValue(text, atKey);
   const proven = at === `${place}/${sequence}` || at === `${place}/-`;
   // On a record of ours these two are ours too.
-  const rest = lines.filter(([key]) => !isOurs(key) && !(proven && (key === idKey || key === chainKey)));
+  const rest = splitLines(text).filter(([key]) => !isOurs(key) && !(proven && (key === idKey || key === chainKey)));
   const headers = rest.length === 0 ? none : joinLines(rest);
-  const identity = lineValue(lines, originKey);
+  const identity = headerValue(text, originKey);
   if (!proven || identity === undefined) return { headers };
-  const path = lineValue(lines, pathKey);
+  const path = headerValue(text, pathKey);
   return {
     headers,
     identity: Buffer.from(identity),
@@ -93,13 +95,11 @@ function isOurs(key: string): boolean {
 /** What a header block found in the sink at `place` and `sequence` says, if it was written there by a lane. */
 export function readTail(block: Buffer, place: string, sequence: number): TailRecord | undefined {
   if (block.indexOf(ours) < 0) return undefined;
-  const lines = splitLines(block);
-  const at = lineValue(lines, atKey);
+  const text = block.toString('latin1');
+  const at = headerValue(text, atKey);
   if (at !== `${place}/${sequence}` && at !== `${place}/-`) return undefined;
-  const lane = /^([^;]+);([^.;]*)\.(\d{1,16});(\d{1,16})(?:;(\d{1,10})\.(\d{1,9}))?$/.exec(
-    lineValue(lines, laneKey) ?? '',
-  );
-  const origin = originPattern.exec(lineValue(lines, originKey) ?? '');
+  const lane = lanePattern.exec(headerValue(text, laneKey) ?? '');
+  const origin = originPattern.exec(headerValue(text, originKey) ?? '');
   if (lane === null || origin === null) return undefined;
   return {
     sinkSequence: sequence,
@@ -163,10 +163,10 @@ export function sinkHeaders(
 
 /** Applies the policy for reserved headers: strip what belongs to another stream, carry the rest under a name of ours. */
 function carried(block: Buffer): Buffer {
-  const whole = block.subarray(-blockEnd.length).equals(blockEnd);
-  if (whole && !suspicious.test(block.toString('latin1'))) return block;
+  const text = block.toString('latin1');
+  if (text.endsWith(blockEnd) && !suspicious.test(text)) return block;
   const lines: [string, string][] = [];
-  for (const [key, line] of splitLines(block)) {
+  for (const [key, line] of splitLines(text)) {
     const renamed = /^nats-/i.test(key) && !kept.test(key) ? `Causeway-${key.slice(5)}` : key;
     if (isOurs(renamed) || (renamed !== key && stripped.test(key))) continue;
     lines.push([renamed, `${renamed}${line.slice(key.length)}`]);
@@ -174,10 +174,10 @@ function carried(block: Buffer): Buffer {
   return joinLines(lines);
 }
 
-/** Key and whole line of each header, in order; keys may repeat. */
-function splitLines(block: Buffer): [key: string, line: string][] {
+/** Key and whole line of each header of a block as latin1 text, in order; keys may repeat. */
+function splitLines(text: string): [key: string, line: string][] {
   const lines: [string, string][] = [];
-  for (const line of block.toString('latin1').split('\r\n').slice(1)) {
+  for (const line of text.split('\r\n').slice(1)) {
     if (line === '') continue;
     const colon = line.indexOf(':');
     lines.push([colon < 0 ? line : line.slice(0, colon), line]);
@@ -189,11 +189,12 @@ function joinLines(lines: readonly (readonly [string, string])[]): Buffer {
   return Buffer.from(`${firstLine}${lines.map(([, line]) => `${line}\r\n`).join('')}\r\n`, 'latin1');
 }
 
-function lineValue(lines: readonly (readonly [string, string])[], key: string): string | undefined {
-  const found = lines.find(([name]) => name === key);
-  if (found === undefined) return undefined;
-  // Lines are bytes; names of streams may be more than ASCII.
-  return Buffer.from(found[1].slice(key.length + 1), 'latin1')
-    .toString('utf8')
-    .trim();
+/** The first value of a header in a block as latin1 text. */
+function headerValue(text: string, key: string): string | undefined {
+  const line = text.indexOf(`\n${key}:`);
+  if (line < 0) return undefined;
+  const end = text.indexOf('\r\n', line + 1);
+  const value = text.slice(line + key.length + 2, end < 0 ? text.length : end).trim();
+  // Names of streams may be more than ASCII.
+  return beyondAscii.test(value) ? Buffer.from(value, 'latin1').toString('utf8') : value;
 }
