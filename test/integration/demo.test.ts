@@ -73,15 +73,24 @@ await eachServer('newest', ({ path }) => {
   test.each([
     ['while it starts', /Two plants/],
     ['while the hub is down', /hub: nats-server and daemon killed/],
-  ])('Ctrl-C %s ends everything', async (_, moment) => {
-    await using dir = await tempDir('demo');
-    const demo = startDemo(dir, path, ['--seconds', '6', '--rate', '100']);
-    await until(() => moment.test(demo.text()), { deadlineMs: 60_000, what: () => `${moment} in ${demo.text()}` });
-    // As a terminal does it: the daemons are in sessions of their own, so that the signal is for the demo alone.
-    demo.child.kill('SIGINT');
-    expect(await demo.code).toBe(1);
-    expect(demo.text()).toContain('ended before the verdict');
-    expect(await processesOf(dir)).toEqual([]);
-    expect(await foldersOf(dir)).toEqual([]);
-  });
+  ])(
+    'Ctrl-C %s ends everything',
+    async (_, moment) => {
+      await using dir = await tempDir('demo');
+      const demo = startDemo(dir, path, ['--seconds', '6', '--rate', '100']);
+      await until(() => moment.test(demo.text()), { deadlineMs: 50_000, what: () => `${moment} in ${demo.text()}` });
+      // As a terminal does it: the daemons are in sessions of their own, so that the signal is for the demo alone.
+      demo.child.kill('SIGINT');
+      let code: number | null | undefined;
+      void demo.code.then((ended) => {
+        code = ended;
+      });
+      await until(() => code !== undefined, { deadlineMs: 30_000, what: () => `the demo to end: ${demo.text()}` });
+      expect(code).toBe(1);
+      expect(demo.text()).toContain('ended before the verdict');
+      expect(await processesOf(dir)).toEqual([]);
+      expect(await foldersOf(dir)).toEqual([]);
+    },
+    100_000,
+  );
 });

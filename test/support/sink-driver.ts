@@ -66,7 +66,7 @@ export class SinkDriver {
         unsure: (failure, chainBroken) => this.#step({ type: 'unsure', failure, chainBroken }),
       },
     });
-    this.writer = new SinkWriter(this.sink, new OriginIndex(), { ...sinkWriterDefaults, ...options });
+    this.writer = new SinkWriter(this.sink, new OriginIndex(), 'hub/SINK', { ...sinkWriterDefaults, ...options });
     this.#timer = setInterval(() => this.#step({ type: 'tick' }), 50);
     this.#step({ type: 'start', accounted: 0 });
   }
