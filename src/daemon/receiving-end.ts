@@ -41,7 +41,7 @@ export class ReceivingEnd {
   frame(frame: Frame): void {
     if (this.#closed) return;
     if (frame.kind === 'batch') {
-      this.#stats.wireBytes += frame.batch.packed.length;
+      this.#stats.wireBytes += frame.batch.wireBytes;
       this.#stats.onHead(Math.max(frame.batch.headSequence, frame.batch.lastSequence), Date.now());
       if (frame.batch.packed.length > 0) this.#arrived.push(performance.now());
     }

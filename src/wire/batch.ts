@@ -19,6 +19,8 @@ export interface InBatch {
   readonly count: number;
   readonly headSequence: number;
   readonly packed: Buffer;
+  /** Size of the whole frame, in bytes. */
+  readonly wireBytes: number;
 }
 
 /**
@@ -250,5 +252,16 @@ export function decodeBatch(frame: Buffer): InBatch {
   }
   if (rawBytes >= 0 && rawBytes !== packed.length) throw new FailureError('bad-frame', 'declared size differs');
   if (lastSequence < firstSequence - 1) throw new FailureError('bad-frame', 'positions run backwards');
-  return { epoch, frame: number, stripe, incarnation, firstSequence, lastSequence, count, headSequence, packed };
+  return {
+    epoch,
+    frame: number,
+    stripe,
+    incarnation,
+    firstSequence,
+    lastSequence,
+    count,
+    headSequence,
+    packed,
+    wireBytes: frame.length,
+  };
 }
