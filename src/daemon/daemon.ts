@@ -121,6 +121,9 @@ class RunningDaemon implements Daemon {
     this.#certs = await openCertificates(tls, { trustDomain, cluster });
     const { failure, current } = this.#certs;
     if (current === undefined && failure !== undefined) throw new FailureError(failure.reason, failure.detail);
+    this.#certs.subscribe(() => {
+      for (const peer of this.#peers.values()) peer.retry();
+    });
     await this.#startEmbedded();
     for (const link of Object.values(this.#links)) link.start();
     for (const link of this.#plan.links) this.#lanes.add(localLanes(link, cluster, cluster));

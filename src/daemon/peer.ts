@@ -79,6 +79,14 @@ export class Peer {
     this.#session?.send(frame);
   }
 
+  /** What kept the peer away may have changed: if an attempt is waited for, it is made now. */
+  retry(): void {
+    if (this.#nextTryMs === undefined) return;
+    clearTimeout(this.#timer);
+    this.#backoff.reset();
+    this.#dial(0);
+  }
+
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);
