@@ -1,5 +1,9 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { DaemonProcess } from '../support/daemon-process.ts';
 import { eachServer } from '../support/each-server.ts';
+import { freePorts } from '../support/nats-launcher.ts';
 import { perfect } from '../support/oracle.ts';
 import { Outages, type Victim } from '../support/outages.ts';
 import { Seed } from '../support/seed.ts';
@@ -98,4 +102,34 @@ test('a daemon that is stopped drains: what it has sent is stored and known, and
   expect(verdicts).toEqual({ [lane]: perfect(count) });
   const status = await hub.daemon.lane(lane);
   expect(status.duplicatesTotal).toBe(0);
+});
+
+test('two daemons of one cluster take the lane from each other, and every record is stored once, in order', async () => {
+  const count = 12_000;
+  await using world = await World.make(fanIn(['plant-a']));
+  const plant = world.cluster('plant-a');
+  await world.start();
+  const [monitorPort] = await freePorts(1);
+  const file = join(world.dir, 'second.yaml');
+  await writeFile(file, JSON.stringify({ ...plant.topology, monitor: `127.0.0.1:${monitorPort}` }));
+  const second = new DaemonProcess({
+    cluster: 'plant-a',
+    file,
+    monitorPort: monitorPort!,
+    logFile: join(world.dir, 'second.log'),
+  });
+  await using feed = await plant.feed('TELEMETRY', { count, perSecond: 3_000 });
+  await second.start();
+  try {
+    for (const daemon of [second, plant.daemon])
+      await until(async () => (await daemon.peer('hub')).reason === 'superseded', {
+        what: 'a daemon to be superseded',
+      });
+    await feed.reached();
+    await world.stored(lane, count);
+  } finally {
+    await second.kill();
+  }
+  const { verdicts } = await world.judge(sink, judged);
+  expect(verdicts).toEqual({ [lane]: perfect(count) });
 });

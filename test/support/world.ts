@@ -5,7 +5,9 @@ import { jetstreamManager, type StreamConfig } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach } from 'vitest';
 import type { ServerBinary } from '../../src/brokers/nats/server-binary.ts';
+import type { LaneState } from '../../src/ops/status.ts';
 import { writeCerts } from '../../src/security/make-certs.ts';
+import type { Reason } from '../../src/wire/reasons.ts';
 import { DaemonProcess } from './daemon-process.ts';
 import { DelayProxy } from './delay-proxy.ts';
 import { Feed, type FeedOptions } from './feed.ts';
@@ -56,7 +58,7 @@ export class TestCluster {
   readonly daemon: DaemonProcess;
   /** Its topology file. */
   readonly file: string;
-  #topology: Record<string, unknown>;
+  #topology: Readonly<Record<string, unknown>>;
   #connection: NatsConnection | undefined;
 
   constructor(options: {
@@ -73,10 +75,20 @@ export class TestCluster {
     this.#topology = options.topology;
   }
 
-  /** Changes keys of the topology file; the daemon reads it when it starts. `undefined` takes a key out. */
+  /** The topology file as an object. */
+  get topology(): Readonly<Record<string, unknown>> {
+    return this.#topology;
+  }
+
+  /** Writes another topology file; the daemon reads it when it starts. YAML takes JSON as it is. */
+  async write(topology: Readonly<Record<string, unknown>>): Promise<void> {
+    this.#topology = topology;
+    await writeFile(this.file, JSON.stringify(topology, undefined, 2));
+  }
+
+  /** Changes keys of the topology file. */
   async edit(change: Readonly<Record<string, unknown>>): Promise<void> {
-    this.#topology = { ...this.#topology, ...change };
-    await writeFile(this.file, JSON.stringify(this.#topology, undefined, 2));
+    await this.write({ ...this.#topology, ...change });
   }
 
   /** A connection for the test's own use, made on first use. */
@@ -124,6 +136,40 @@ export class TestCluster {
       subject: (number) => `${stream.toLowerCase()}.press.${number % 7}`,
       payloadBytes: 128,
       ...options,
+    });
+  }
+
+  /** Waits until the daemon shows this reason, and state if given, for a lane. */
+  async shows(lane: string, reason: Reason, state?: LaneState): Promise<void> {
+    let last = '';
+    await until(
+      async () => {
+        const found = await this.daemon.lane(lane);
+        last = JSON.stringify(found);
+        return found.reason === reason && (state === undefined || found.state === state);
+      },
+      { what: () => `${lane} to be ${state ?? ''} ${reason} at ${this.name}: ${last}`, deadlineMs: 30_000 },
+    );
+  }
+
+  /** Waits until the daemon shows a peer as gone for this reason. */
+  async showsPeer(peer: string, reason: Reason): Promise<void> {
+    let last = '';
+    await until(
+      async () => {
+        const found = await this.daemon.peer(peer);
+        last = JSON.stringify(found);
+        return !found.connected && found.reason === reason;
+      },
+      { what: () => `peer ${peer} to be ${reason} at ${this.name}: ${last}`, deadlineMs: 30_000 },
+    );
+  }
+
+  /** Waits until the daemon has logged an event with this reason since it was started. */
+  async logs(event: string, reason: Reason): Promise<void> {
+    const has = (line: string) => line.includes(`"event":"${event}"`) && line.includes(`"reason":"${reason}"`);
+    await until(() => this.daemon.lastRun().split('\n').some(has), {
+      what: () => `${this.name} to log ${event} with ${reason}\n${this.daemon.log()}`,
     });
   }
 
@@ -207,8 +253,7 @@ export class World implements AsyncDisposable {
           },
         });
         this.#clusters.set(name, cluster);
-        // YAML takes JSON as it is.
-        await cluster.edit({});
+        await cluster.write(cluster.topology);
         for (const [stream, config] of Object.entries(spec.streams ?? {})) await cluster.addStream(stream, config);
       }),
     );
