@@ -28,6 +28,8 @@ export interface DaemonOptions {
   /** Everything that it logs, over all its runs. */
   readonly logFile: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** More arguments of `causeway run`. */
+  readonly args?: readonly string[];
 }
 
 /** Daemons that this process has started and not yet ended, so that none survives it. */
@@ -82,10 +84,10 @@ export class DaemonProcess {
   /** Starts it and does not wait for anything. */
   async launch(): Promise<void> {
     if (this.running) throw new Error(`the daemon of ${this.cluster} runs already`);
-    const { file, logFile, env } = this.#options;
+    const { file, logFile, env, args: more = [] } = this.#options;
     const log = openSync(logFile, 'a');
     try {
-      const [command, ...args] = [...(await withParent()), process.execPath, ...main(), 'run', file];
+      const [command, ...args] = [...(await withParent()), process.execPath, ...main(), 'run', file, ...more];
       const child = spawn(command!, args, {
         stdio: ['ignore', log, log],
         env: { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: process.env.TMPDIR, ...env },

@@ -33,6 +33,8 @@ export interface ClusterSpec {
   readonly topology?: Readonly<Record<string, unknown>>;
   /** Environment of the daemon. */
   readonly env?: Readonly<Record<string, string>>;
+  /** More arguments of `causeway run`. */
+  readonly args?: readonly string[];
 }
 
 export interface WorldOptions {
@@ -237,6 +239,7 @@ export class World implements AsyncDisposable {
             monitorPort: monitor.get(name)!,
             logFile: join(this.dir, `${name}.log`),
             ...(spec.env === undefined ? {} : { env: spec.env }),
+            ...(spec.args === undefined ? {} : { args: spec.args }),
           }),
           topology: {
             version: 1,
