@@ -90,6 +90,7 @@ test('a daemon that is stopped drains: what it has sent is stored and known, and
   expect((await hub.daemon.lane(lane)).storedSequence).toBe(held);
   expect((await hub.daemon.peer('plant-a')).reason).toBe('draining');
   await plant.daemon.start();
+  await until(async () => (await plant.daemon.lane(lane)).state === 'live', { what: 'the lane to be live again' });
   await feed.reached(18_000);
   expect(await hub.daemon.stop()).toEqual({ code: 0, signal: null });
   // The hub told the plant to finish, and acknowledged everything first.
