@@ -379,7 +379,8 @@ export class SinkWriter {
       this.#released(item.lane);
     }
     this.#round.begin(lastSequence, nowMs);
-    if (!this.#round.careful) this.#report(undefined);
+    // With nothing to send again there is nothing left that could prove the sink well: the reading did.
+    if (!this.#round.careful || this.#redo.length === 0) this.#report(undefined);
   }
 
   #setMode(mode: AppendMode): void {

@@ -251,6 +251,7 @@ export function decodeBatch(frame: Buffer): InBatch {
     }
   }
   if (rawBytes >= 0 && rawBytes !== packed.length) throw new FailureError('bad-frame', 'declared size differs');
+  if (!/^[\w-]+$/.test(incarnation)) throw new FailureError('bad-frame', 'not an incarnation label');
   if (lastSequence < firstSequence - 1) throw new FailureError('bad-frame', 'positions run backwards');
   return {
     epoch,
