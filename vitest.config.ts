@@ -6,7 +6,7 @@ const endWithVitest = 'test/support/end-with-vitest.ts';
 const setupFiles = [endWithVitest, 'test/support/print-logs.ts'];
 
 // Most tests wait for servers and not for the processor. The same in all projects, so that they share one pool.
-const maxWorkers = Math.max(2, availableParallelism());
+const maxWorkers = availableParallelism() + 1;
 
 export default defineConfig({
   test: {
@@ -29,6 +29,15 @@ export default defineConfig({
           setupFiles,
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          maxWorkers,
+        },
+      },
+      {
+        test: {
+          name: 'simulation',
+          include: ['test/simulation/**/*.test.ts'],
+          setupFiles: [endWithVitest],
+          testTimeout: 180_000,
           maxWorkers,
         },
       },

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { freePorts } from '../src/lib/free-ports.ts';
 import { writeCerts } from '../src/security/make-certs.ts';
-import { freePorts, type NatsServer, startNats } from '../test/support/nats-launcher.ts';
+import { type NatsServer, startNats } from '../test/support/nats-launcher.ts';
 import { tempDir } from '../test/support/temp.ts';
 import { DaemonProcess } from './daemon-process.ts';
 import { makeStream } from './fill.ts';

@@ -40,6 +40,12 @@ const commands = {
     return (await runNode(['--import', 'tsx', at('bench/run.ts'), ...args])).code;
   },
 
+  /** Seeds of the simulation, as many or as long as one likes. It needs no server. */
+  async sim(args) {
+    await prepare({ aloud: true, skip: true });
+    return (await runNode(['--import', 'tsx', at('test/simulation/run.ts'), ...args])).code;
+  },
+
   /** Which nats-servers there are; `--retry` asks again for those that could not be had. */
   async servers(args) {
     await prepare({ aloud: true, required: true, args });
@@ -48,7 +54,7 @@ const commands = {
 };
 
 /** What a CLI command is called cannot also be meant as a file, unless there is one. */
-const cliCommands = ['run', 'check', 'certs', 'status', 'schema', 'demo', 'help'];
+const cliCommands = ['run', 'check', 'graph', 'init', 'permissions', 'certs', 'status', 'schema', 'demo', 'help'];
 const cliOptions = ['-h', '--help', '-V', '--version'];
 
 function startArgs(args) {

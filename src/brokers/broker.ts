@@ -8,7 +8,10 @@ import type { RecordView } from '../wire/record-view.ts';
 export interface SourceEvents {
   /** The cursor was proven (or there was none): records follow from behind this position. Once, first. */
   opened(at: Position): void;
-  /** Records, in position order; follows without a hole on what came before. The batch belongs to the receiver. */
+  /**
+   * Records, in position order; follows without a hole on what came before. The batch belongs to the receiver. Its last position
+   * may lie behind its last record, and it may hold none, when records were left out: the cursor passes those.
+   */
   batch(batch: BatchBuilder): void;
   /** Positions that will never come, and where the source goes on. Takes its turn between batches. */
   gap(after: Position, upTo: Position, reason: Reason): void;
@@ -23,11 +26,14 @@ export interface SourceEvents {
  * what it reads ahead is bounded by itself.
  */
 export interface Source {
-  /** Proves the cursor by its witnesses and reads on behind it; without a cursor, from the first record there is. */
-  open(opening: Pick<Opening, 'cursor' | 'witnesses'>, events: SourceEvents): void;
+  /**
+   * Proves the cursor by its witnesses and reads on behind it. Without a cursor, finds where `start` says, tells it by an empty
+   * batch, and reads on from there; without that too, from the first record there is.
+   */
+  open(opening: Pick<Opening, 'cursor' | 'witnesses' | 'start'>, events: SourceEvents): void;
   /** Sets how many more bytes may be emitted; replaces the earlier allowance. One batch may exceed it. */
   pull(allowanceBytes: number): void;
-  /** Everything up to `position` is safe at the sink (I1). */
+  /** Everything up to `position` is safe at the sink (I1). A batch without records waits for the one before it to be (I5). */
   settle(position: Position): void;
   close(): void;
 }
@@ -42,6 +48,8 @@ export interface SinkLane {
   map(subject: string, origin: string): string | undefined;
   /** Whether the own grants allow writing this subject. */
   allows(subject: string): boolean;
+  /** Whether the peer may speak in the name of this cluster, where a record was first seen. */
+  acceptsOrigin(cluster: string): boolean;
 }
 
 /** A record of ours, as found in the sink by its headers. */
@@ -54,6 +62,9 @@ export interface TailRecord {
   readonly origin: {
     readonly space: string;
     readonly sequence: number;
+    /** When it was stored there, in µs since 1970; 0 if that is not known. */
+    readonly time: number;
+    /** When the lane's own source stored it. */
     readonly seconds: number;
     readonly nanos: number;
   };
@@ -61,7 +72,10 @@ export interface TailRecord {
 
 /** What a SinkLog tells its writer. */
 export interface SinkLogEvents {
-  /** The first `count` appends since `restart` are stored, the last of them at `sinkSequence`. */
+  /**
+   * The first `count` appends since `restart` are stored, the last of them at `sinkSequence`; 0 if the sink held that record already:
+   * where it stands may be the place of another lane's.
+   */
   stored(count: number, sinkSequence: number): void;
   /**
    * An append was refused, or the answer is missing, or the connection was lost: nothing may be inferred about

@@ -5,6 +5,8 @@ import {
   parseDurationMs,
   parseHost,
   parseMonitor,
+  parseServerVersion,
+  parseStreamSubjects,
   parseTrustDomain,
   parseWhole,
 } from './arguments.ts';
@@ -15,6 +17,26 @@ describe('arguments', () => {
     for (const bad of ['', '30', '30 s', '-1s', '1.5s', '1d', '1000h', 's']) {
       expect(() => parseDurationMs(bad), bad).toThrow();
     }
+  });
+
+  it('versions of servers begin at 2.9', () => {
+    expect(['2.9', 'v2.14.5', '3.0'].map(parseServerVersion)).toEqual([
+      [2, 9, 0],
+      [2, 14, 5],
+      [3, 0, 0],
+    ]);
+    for (const bad of ['', '2', '2.8.9', '1.4', '2.10.x', 'latest'])
+      expect(() => parseServerVersion(bad), bad).toThrow();
+  });
+
+  it('subjects of streams come one stream at a time', () => {
+    const both = parseStreamSubjects('B=c.*', parseStreamSubjects('A=a.>,b'));
+    expect([...both]).toEqual([
+      ['A', ['a.>', 'b']],
+      ['B', ['c.*']],
+    ]);
+    for (const bad of ['', 'A', '=a', 'A=', 'A=a,,b', 'A=a..b', 'A=$JS.>', 'A=>.a'])
+      expect(() => parseStreamSubjects(bad), bad).toThrow();
   });
 
   it('days are whole and not none', () => {

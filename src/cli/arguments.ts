@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { patternFault } from '../topology/subjects.ts';
 
 const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 /** What a timer of Node can hold. */
@@ -59,4 +60,27 @@ export function parseMonitor(text: string): URL {
   if (!URL.canParse(full)) throw new InvalidArgumentError('Write a URL such as http://127.0.0.1:7444.');
   const url = new URL(full);
   return new URL(`${url.pathname.replace(/\/$/, '')}/`, url);
+}
+
+/** Version of a nats-server, as its `--version` prints it or without the last number. */
+export function parseServerVersion(text: string): readonly [number, number, number] {
+  const match = /^v?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,4}))?$/.exec(text);
+  const [major, minor, patch] = [Number(match?.[1]), Number(match?.[2]), Number(match?.[3] ?? 0)];
+  if (match === null) throw new InvalidArgumentError('Write it as 2.14 or 2.14.5.');
+  if (major < 2 || (major === 2 && minor < 9))
+    throw new InvalidArgumentError('Causeway needs nats-server 2.9 or later.');
+  return [major, minor, patch];
+}
+
+/** `STREAM=SUBJECT,SUBJECT`, several times: subjects of streams by name. */
+export function parseStreamSubjects(
+  text: string,
+  before: ReadonlyMap<string, readonly string[]> = new Map(),
+): ReadonlyMap<string, readonly string[]> {
+  const at = text.indexOf('=');
+  const subjects = text.slice(at + 1).split(',');
+  if (at < 1) throw new InvalidArgumentError('Write a stream and its subjects, as ORDERS=order.>,refund.>');
+  const fault = subjects.map(patternFault).find((found) => found !== undefined);
+  if (fault !== undefined) throw new InvalidArgumentError(`${fault.message}: ${fault.fix}.`);
+  return new Map([...before, [text.slice(0, at), subjects]]);
 }

@@ -1,15 +1,16 @@
-import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { checkGraph } from '../topology/check.ts';
-import { loadTopology } from '../topology/load.ts';
 import type { Plan } from '../topology/plan.ts';
-import { formatProblem, type Problem } from '../topology/problem.ts';
+import { formatProblem } from '../topology/problem.ts';
+import { checkCertificateFiles } from './check-certificates.ts';
 import type { Cli } from './cli.ts';
 import { exitCodes } from './exit-codes.ts';
+import { loadFiles } from './load-files.ts';
 
 const help = `
 Each file is checked by itself, then all of them as one graph: whether declarations and grants fit, and whether the ends
-of every link can reach each other. Secrets are not read and nothing is connected to. Every problem is shown, as
+of every link can reach each other. The files under tls are looked into
+if they are here; other secrets are not read and nothing is connected to. Every problem is shown, as
 file:line:column with the way to put it right. Exit code 3 if there is an error; warnings alone are no failure.
 
 Examples:
@@ -27,21 +28,17 @@ export function checkCommand(cli: Cli): Command {
 }
 
 function check(cli: Cli, named: readonly string[]): void {
-  // One file under two names is one file, by the first of them.
-  const paths = named.map((file) => resolve(file));
-  const files = named.filter((_, i) => paths.indexOf(paths[i] ?? '') === i);
-  const problems: Problem[] = [];
-  const plans = new Map<string, Plan>();
-  for (const file of files) {
-    const loaded = loadTopology(file);
-    problems.push(...(loaded.ok ? loaded.warnings : loaded.problems));
-    if (loaded.ok) plans.set(file, loaded.plan);
-  }
+  const { plans, files, standIns, ...loaded } = loadFiles(named);
+  const problems = [...loaded.problems];
   problems.push(...checkGraph([...plans.values()]));
+  // A stand-in is checked under a name that no certificate has.
+  for (const [file, plan] of plans) if (!standIns.has(file)) problems.push(...checkCertificateFiles(plan));
   for (const problem of problems) cli.out(`${formatProblem(problem)}\n`);
   const errors = problems.filter(({ severity }) => severity === 'error').length;
   const warnings = problems.length - errors;
   if (errors === 0) for (const [file, plan] of plans) cli.out(`${file}: ${describePlan(plan)}\n`);
+  for (const [file, cluster] of standIns)
+    cli.out(`${file}: its certificate is not here; checked as the cluster ${cluster}\n`);
   const leftOut = files.length - plans.size;
   // What hangs on a file that could not be read is not judged, and may bring up more.
   if (leftOut > 0 && files.length > 1) cli.out(`the graph was checked without ${count(leftOut, 'file')}\n`);
@@ -54,6 +51,7 @@ function check(cli: Cli, named: readonly string[]): void {
 function describePlan(plan: Plan): string {
   const parts = [
     count(plan.peers.length, 'peer'),
+    ...(plan.groups.length === 0 ? [] : [count(plan.groups.length, 'group')]),
     count(plan.links.length, 'link'),
     count(plan.grants.length, 'grant'),
   ];

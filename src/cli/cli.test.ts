@@ -1,15 +1,14 @@
-import { EventEmitter } from 'node:events';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { causeway, type Finished } from '../../test/support/causeway.ts';
+import { causeway } from '../../test/support/causeway.ts';
 import { daemonStatus, laneStatus } from '../../test/support/daemon-status.ts';
+import { inProcess } from '../../test/support/in-process.ts';
 import { type TempDir, tempDir } from '../../test/support/temp.ts';
 import { silentLogger } from '../lib/logger.ts';
 import { createMetrics } from '../ops/metrics.ts';
 import { type Monitor, startMonitor } from '../ops/monitor.ts';
 import type { DaemonStatus } from '../ops/status.ts';
-import { runCli } from './program.ts';
 
 let dir: TempDir;
 const monitors: Monitor[] = [];
@@ -35,26 +34,6 @@ links:
   telemetry: { kind: fan-in, from: { cluster: plant-a, stream: TELEMETRY }, to: { stream: FLEET } }
 `;
 
-/** A command line without a process around it: quick, where only words and code matter. */
-async function inProcess(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Finished> {
-  let [out, err] = ['', ''];
-  const code = await runCli(args, {
-    name: 'causeway',
-    version: '1.2.3',
-    env,
-    stderrIsTerminal: false,
-    stdoutColumns: () => undefined,
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    signals: new EventEmitter(),
-  });
-  return { code, out, err };
-}
-
 const path = (name: string): string => join(dir.path, name);
 
 async function monitorOf(status: DaemonStatus): Promise<string> {
@@ -74,16 +53,19 @@ describe('usage', () => {
   it('lists its commands', async () => {
     const { code, out } = await inProcess(['--help']);
     expect(code).toBe(0);
-    for (const command of ['run', 'check', 'certs', 'status', 'schema', 'demo'])
+    for (const command of ['run', 'check', 'graph', 'init', 'certs', 'status', 'schema', 'demo'])
       expect(out).toMatch(new RegExp(`^ {2}${command} `, 'm'));
   });
 
-  it.each(['run', 'check', 'certs', 'status', 'schema', 'demo'])('%s has help with examples', async (command) => {
-    const { code, out } = await inProcess([command, '--help']);
-    expect(code).toBe(0);
-    expect(out).toContain(`Usage: causeway ${command}`);
-    expect(out).toMatch(/^Examples:\n {2}(\w+=\S+ )?causeway /m);
-  });
+  it.each(['run', 'check', 'graph', 'init', 'certs', 'status', 'schema', 'demo'])(
+    '%s has help with examples',
+    async (command) => {
+      const { code, out } = await inProcess([command, '--help']);
+      expect(code).toBe(0);
+      expect(out).toContain(`Usage: causeway ${command}`);
+      expect(out).toMatch(/^Examples:\n {2}(\w+=\S+ )?causeway /m);
+    },
+  );
 
   it.each([
     [[], 'Usage: causeway'],

@@ -4,9 +4,10 @@ import type { Cli } from './cli.ts';
 import { exitCodes } from './exit-codes.ts';
 
 const help = `
-Starts a hub and two plants on this machine, each with a nats-server of its own and certificates made for the occasion,
-lets sensors at the plants send, kills servers and a daemon in the middle, and at the end reads the hub's stream to see
-whether every record is there once and in order. Needs a nats-server: on PATH, or named in NATS_SERVER.
+Starts a hub and two plants on this machine, each with a nats-server of its own and certificates made for the occasion:
+telemetry of the plants comes in (fan-in), recipes of the hub go out (fan-out), and orders are kept alike in all three
+(replicate). Applications write, servers and daemons are killed in the middle, and at the end every sink is read to see
+whether each record is there once and in order. Needs a nats-server: on PATH, or named in NATS_SERVER.
 
 Exit code 0 only if every lane is clean. Ctrl-C ends everything.
 
@@ -22,14 +23,14 @@ interface DemoCommandOptions {
   readonly keep?: boolean;
 }
 
-/** `causeway demo`: a fan-in with outages, and its verdict. */
+/** `causeway demo`: a link of each kind, outages, and the verdict. */
 export function demoCommand(cli: Cli): Command {
   return new Command('demo')
-    .description('show a fan-in of two plants, with outages and a verdict')
-    .option('--seconds <N>', 'how long the sensors send', parseWhole(3, 86_400), 20)
+    .description('show links of every kind between three clusters, with outages and a verdict')
+    .option('--seconds <N>', 'how long the applications write', parseWhole(3, 86_400), 20)
     .option(
       '--rate <N>',
-      'records a second of each plant; default: up to 1500, as the disk allows',
+      'records a second of the sensors at each plant; default: up to 1000, as the disk allows',
       parseWhole(1, 20_000),
     )
     .option('--keep', 'leave the folder of the run')

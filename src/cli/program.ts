@@ -5,6 +5,9 @@ import { checkCommand } from './check.ts';
 import { type Cli, CliError, type CliHost } from './cli.ts';
 import { demoCommand } from './demo.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
+import { graphCommand } from './graph.ts';
+import { initCommand } from './init.ts';
+import { permissionsCommand } from './permissions.ts';
 import { runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
 import { statusCommand } from './status.ts';
@@ -13,6 +16,9 @@ import { statusCommand } from './status.ts';
 const commands: readonly ((cli: Cli) => Command)[] = [
   runCommand,
   checkCommand,
+  graphCommand,
+  initCommand,
+  permissionsCommand,
   certsCommand,
   statusCommand,
   schemaCommand,

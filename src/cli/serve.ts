@@ -7,6 +7,8 @@ export interface Served {
   /** Resolves when everything in flight is settled, or at the deadline. */
   drain(deadlineMs: number): Promise<void>;
   stop(): Promise<void>;
+  /** SIGHUP: read again what it was started with. */
+  reload?(): void;
 }
 
 export interface ServeOptions {
@@ -29,6 +31,7 @@ export async function serve(start: () => Promise<Served>, options: ServeOptions)
   const { log, signals, drainTimeoutMs } = options;
   const asked = deferred<void>();
   const atOnce = deferred<ExitCode>();
+  let served: Served | undefined;
   let count = 0;
   const onSignal = (signal: unknown): void => {
     count += 1;
@@ -40,6 +43,9 @@ export async function serve(start: () => Promise<Served>, options: ServeOptions)
     log.info('stopping', { signal, drainTimeoutMs });
     asked.resolve();
   };
+  const onHangUp = (): void => {
+    served?.reload?.();
+  };
   const onException = (error: unknown): void => {
     log.error('internal-error', { kind: 'uncaught-exception', error });
     atOnce.resolve(exitCodes.failed);
@@ -48,12 +54,17 @@ export async function serve(start: () => Promise<Served>, options: ServeOptions)
   const listeners: readonly (readonly [string, (value: unknown) => void])[] = [
     ['SIGTERM', onSignal],
     ['SIGINT', onSignal],
+    ['SIGHUP', onHangUp],
     ['uncaughtException', onException],
     ['unhandledRejection', onRejection],
   ];
+  const started = async (): Promise<Served> => {
+    served = await start();
+    return served;
+  };
   for (const [event, listener] of listeners) signals.on(event, listener);
   try {
-    return await Promise.race([atOnce.promise, life(start, asked.promise, options)]);
+    return await Promise.race([atOnce.promise, life(started, asked.promise, options)]);
   } finally {
     for (const [event, listener] of listeners) signals.off(event, listener);
   }

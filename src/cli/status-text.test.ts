@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { daemonStatus, laneStatus, linkStatus, nowMs, peerStatus } from '../../test/support/daemon-status.ts';
+import {
+  daemonStatus,
+  fleetStatus,
+  groupStatus,
+  laneStatus,
+  linkStatus,
+  nowMs,
+  peerStatus,
+} from '../../test/support/daemon-status.ts';
 import { healthz } from '../ops/health.ts';
 import { renderStatus } from './status-text.ts';
 import { renderTable } from './table.ts';
@@ -29,12 +37,20 @@ healthy
 
   it('says unknown for what is unknown, and nothing that was true of a peer that is away', () => {
     const text = render({
-      peers: [peerStatus({ connected: false, reason: 'unreachable', nextTryMs: nowMs + 3_000, software: undefined })],
+      peers: [
+        peerStatus({
+          connected: false,
+          reason: 'unreachable',
+          nextTryMs: nowMs + 3_000,
+          lastSeenMs: undefined,
+          software: undefined,
+        }),
+      ],
       lanes: [
         laneStatus({ state: 'starting', storedSequence: undefined, lagRecords: undefined, lagSeconds: undefined }),
       ],
     });
-    expect(text).toContain('plant-a  disconnected  10m    unknown   in 3s     unreachable\n');
+    expect(text).toContain('plant-a  disconnected  10m    unknown    in 3s     unreachable\n');
     expect(text).toMatch(/starting {2}10m {4}unknown {2}unknown {2}1,200/);
   });
 
@@ -58,6 +74,112 @@ healthy
 
   it('says so when there is nothing', () => {
     expect(render({ peers: [], lanes: [], links: [], listen: undefined })).toContain('no peers\n\nno lanes\n');
+  });
+});
+
+describe('renderStatus of a topology that changes', () => {
+  const { file } = daemonStatus();
+
+  it('tells of a file that cannot be used, and of options that wait for a restart', () => {
+    const text = render({
+      file: { ...file, generation: 4, error: 'hub.yaml:3:1: unknown key lnks. Did you mean links?', pending: ['nats'] },
+      peers: [peerStatus({ answeredGeneration: 4 })],
+    });
+    expect(text).toContain('(generation 4, hash bbbb2222, loaded 1h ago)\n');
+    expect(text).toContain('bad file   hub.yaml:3:1: unknown key lnks. Did you mean links?\n');
+    expect(text).toContain('pending    nats changed in the file; takes effect when the daemon is started anew\n');
+    expect(text).toMatch(/^unhealthy:\n {2}the topology file cannot be used, generation 4 runs on: /m);
+  });
+
+  it('shows peers that have not answered the file as it is', () => {
+    const peers = [
+      peerStatus({ answeredGeneration: 3 }),
+      peerStatus({ peer: 'plant-b', answeredGeneration: undefined }),
+      peerStatus({ peer: 'plant-c', answeredGeneration: 4 }),
+    ];
+    const rows = render({ file: { ...file, generation: 4 }, peers }).split('\n');
+    const cells = rows.filter((row) => /^(PEER|plant-)/.test(row)).map((row) => row.split(/ {2,}/));
+    expect(cells.map(([peer, , , , , , answered = '']) => [peer, answered])).toEqual([
+      ['PEER', 'ANSWERED'],
+      ['plant-a', '3 of 4'],
+      ['plant-b', 'not yet'],
+      ['plant-c', ''],
+    ]);
+  });
+
+  it('shows other clusters that the daemon serves', () => {
+    const berlin = { cluster: 'berlin', connected: false, sinceMs: nowMs - 60_000, embedded: false } as const;
+    const text = render({ served: [{ ...berlin, reason: 'nats-auth', detail: 'bad seed' }] });
+    expect(text).toContain('serves     berlin, its nats away for 1m: nats-auth: bad seed\n');
+  });
+});
+
+describe('renderStatus of a fleet', () => {
+  it('counts groups, and names who is missing as far as the file does', () => {
+    const missing = ['edge-3', 'edge-9'];
+    const groups = [
+      groupStatus({ expected: 40, seen: 38, connected: 35, neverSeen: 2, missing }),
+      groupStatus({ group: 'labs', match: 'lab-*', expected: undefined, neverSeen: undefined }),
+    ];
+    expect(render({ groups })).toContain(
+      [
+        'GROUP  MATCH   EXPECTED  SEEN  CONNECTED  NEVER SEEN',
+        'edges  edge-*  40        38    35         2: edge-3, edge-9',
+        'labs   lab-*   not said  4     3          unknown',
+        '',
+      ].join('\n'),
+    );
+    const many = Array.from({ length: 30 }, (_, i) => `edge-${i}`);
+    const group = groupStatus({ neverSeen: 30, missing: many });
+    expect(render({ groups: [group] })).toMatch(/ {2}30: edge-0, .*, edge-19 and 10 more\n/);
+    expect(renderStatus(daemonStatus({ groups: [group] }), { ok: true, problems: [] }, { all: true })).toContain(
+      'edge-28, edge-29\n',
+    );
+  });
+
+  it('says when each was last seen', () => {
+    const member = { group: 'edges', connected: false };
+    const text = render({
+      peers: [
+        peerStatus({ peer: 'edge-1', ...member, lastSeenMs: nowMs - 3 * 3_600_000 }),
+        peerStatus({ peer: 'edge-2', ...member, lastSeenMs: undefined }),
+        peerStatus({ peer: 'plant-a', connected: false, lastSeenMs: undefined }),
+      ],
+    });
+    expect(text).toMatch(/^edge-1 +edges +disconnected +10m +3h ago$/m);
+    expect(text).toMatch(/^edge-2 +edges +disconnected +10m +never$/m);
+    // Of a peer with an entry of its own nothing is kept over a restart.
+    expect(text).toMatch(/^plant-a +disconnected +10m +unknown$/m);
+  });
+
+  it('stays readable with sixty devices', () => {
+    const lines = render(fleetStatus()).split('\n');
+    expect(lines.length).toBeLessThan(40);
+    expect(lines).toContain('peers in order: 40 connected, 5 never seen (--all shows them)');
+    expect(lines).toContain('lanes in order: 80 live, 40 of members that are away (--all shows them)');
+    expect(lines.filter((line) => / edges +disconnected /.test(line))).toHaveLength(15);
+    expect(lines).toContain('healthy');
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(120);
+  });
+
+  it('keeps what is not in order on the screen, and shows everything when asked', () => {
+    const status = fleetStatus();
+    const peers = status.peers.map((peer, i) => (i === 7 ? { ...peer, answeredGeneration: undefined } : peer));
+    const parked = { state: 'parked', reason: 'not-granted' } as const;
+    const lanes = status.lanes.map((lane, i) => (i === 3 ? { ...lane, ...parked } : lane));
+    const text = render({ ...status, peers, lanes });
+    expect(text).toMatch(/^edge-8 +edges +connected .*not yet$/m);
+    expect(text).toMatch(/^firmware\/hub\/edge-2 +sender +parked .*not-granted$/m);
+    const all = renderStatus(status, healthz(status), { all: true });
+    expect(all.match(/^edge-\d+ /gm)).toHaveLength(60);
+    expect(all.match(/^(telemetry|firmware)\//gm)).toHaveLength(120);
+    expect(all).not.toContain('--all');
+  });
+
+  it('counts problems beyond the first twenty', () => {
+    const lanes = fleetStatus().lanes.map((lane) => ({ ...lane, state: 'parked' as const }));
+    const text = render(fleetStatus({ lanes }));
+    expect(text).toContain('  and 100 more (--all shows them)\n');
   });
 });
 

@@ -17,6 +17,13 @@ const beatMs = 5000;
 const missedBeats = 3;
 const greetingTimeoutMs = 10_000;
 
+/**
+ * Declarations and verdicts that a peer may send within a period. Each is judged, answered and kept: a flood of them is work without end.
+ * A reload a second, which is more than anybody can want, sends one or two of each.
+ */
+const maxDeclarations = 600;
+const declarationsPeriodMs = 60_000;
+
 /** Round trip and clocks, measured by beats. */
 export interface LineMeasure {
   readonly rttMs: number;
@@ -25,7 +32,7 @@ export interface LineMeasure {
 }
 
 export interface ControlSessionOptions {
-  readonly greeting: Omit<Greeting, 'kind' | 'minVersion' | 'maxVersion' | 'beatMs'>;
+  readonly greeting: () => Omit<Greeting, 'kind' | 'minVersion' | 'maxVersion' | 'beatMs'>;
   readonly greeted: (greeting: Greeting) => void;
   readonly declaration: (declaration: Declaration) => void;
   readonly verdicts: (verdicts: Verdicts) => void;
@@ -42,6 +49,9 @@ export class ControlSession {
   #heardMs = performance.now();
   #echo: { readonly sentMs: number; readonly atMs: number } | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #hasGreeted = false;
+  #declarations = 0;
+  #declarationsSinceMs = performance.now();
   #over = false;
 
   constructor(options: ControlSessionOptions) {
@@ -68,18 +78,24 @@ export class ControlSession {
       this.#ended(end.failure ?? { reason: 'connection-lost', detail: 'the peer ended the control stream' }),
   };
 
-  /** Takes the channel and greets. */
+  /** Takes the channel. Nothing is said over it before `greet`. */
   start(channel: Channel): void {
     this.#channel = channel;
+    this.#timer = setInterval(() => this.#beat(), beatMs);
+    this.#timer.unref();
+  }
+
+  /** Says who we are: at once where we dial, and where we accept, as soon as the other end is wanted. */
+  greet(): void {
+    if (this.#hasGreeted) return;
+    this.#hasGreeted = true;
     this.send({
       kind: 'greeting',
       minVersion: protocolVersions.min,
       maxVersion: protocolVersions.max,
       beatMs,
-      ...this.#options.greeting,
+      ...this.#options.greeting(),
     });
-    this.#timer = setInterval(() => this.#beat(), beatMs);
-    this.#timer.unref();
   }
 
   send(frame: ControlFrame): void {
@@ -102,6 +118,10 @@ export class ControlSession {
     }
     switch (frame.kind) {
       case 'greeting': {
+        if (this.#greeting !== undefined) {
+          this.finish({ reason: 'bad-frame', detail: 'a second greeting' });
+          return;
+        }
         const version = negotiate(frame.minVersion, frame.maxVersion);
         if (typeof version !== 'number') {
           this.finish(version);
@@ -113,10 +133,10 @@ export class ControlSession {
         return;
       }
       case 'declaration':
-        this.#options.declaration(frame);
+        if (!this.#isFlood()) this.#options.declaration(frame);
         return;
       case 'verdicts':
-        this.#options.verdicts(frame);
+        if (!this.#isFlood()) this.#options.verdicts(frame);
         return;
       case 'beat':
         this.#onBeat(frame.sentMs, frame.echoMs, frame.heldMs, frame.wallMs);
@@ -128,6 +148,23 @@ export class ControlSession {
         this.#channel?.end();
         this.#ended({ reason: frame.reason, detail: frame.detail, retryAfterMs: frame.retryAfterMs });
     }
+  }
+
+  #isFlood(): boolean {
+    const nowMs = performance.now();
+    if (nowMs - this.#declarationsSinceMs > declarationsPeriodMs) {
+      this.#declarationsSinceMs = nowMs;
+      this.#declarations = 0;
+    }
+    this.#declarations++;
+    if (this.#declarations <= maxDeclarations) return false;
+    const seconds = declarationsPeriodMs / 1000;
+    this.finish({
+      reason: 'overloaded',
+      detail: `the peer sent more than ${maxDeclarations} declarations and verdicts within ${seconds} s`,
+      retryAfterMs: declarationsPeriodMs,
+    });
+    return true;
   }
 
   #onBeat(sentMs: number, echoMs: number, heldMs: number, wallMs: number): void {
@@ -149,6 +186,7 @@ export class ControlSession {
       this.#ended({ reason: 'peer-silent', detail: 'no beat from the peer in time' });
       return;
     }
+    if (!this.#hasGreeted) return;
     this.send({
       kind: 'beat',
       sentMs: Math.round(nowMs),

@@ -1,34 +1,27 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { NatsLink } from '../brokers/nats/connection.ts';
-import { ControlStore } from '../brokers/nats/control-store.ts';
 import { EmbeddedServer } from '../brokers/nats/embedded.ts';
 import { newest } from '../brokers/nats/server-binary.ts';
 import type { Logger } from '../lib/logger.ts';
-import { pause } from '../lib/pause.ts';
 import { createMetrics, type Metrics } from '../ops/metrics.ts';
 import { type Monitor, startMonitor } from '../ops/monitor.ts';
-import type { DaemonStatus, LinkStatus, NatsStatus } from '../ops/status.ts';
-import { type CertificateFiles, openCertificates } from '../security/certs.ts';
+import type { DaemonStatus } from '../ops/status.ts';
+import { type CertificateFiles, clusterOfCertificate, openCertificates } from '../security/certs.ts';
 import { identityOf } from '../security/identity.ts';
-import { linkFromJson, linkHash } from '../topology/lanes.ts';
+import { adoptable, diffPlans, pendingOptions } from '../topology/diff.ts';
+import { endpointText } from '../topology/endpoint.ts';
+import { loadTopology } from '../topology/load.ts';
 import type { Address, PeerPlan, Plan } from '../topology/plan.ts';
-import type { Channel, ChannelEvents, Dialer, Listener } from '../transport/channel.ts';
+import { formatProblem } from '../topology/problem.ts';
+import type { Channel, Dialer, Listener } from '../transport/channel.ts';
 import { createDialer } from '../transport/grpc-client.ts';
 import { startListener } from '../transport/grpc-server.ts';
-import type { Declaration, LinkVerdict, Verdicts } from '../wire/control.ts';
-import { type Failure, FailureError, failureFrom } from '../wire/reasons.ts';
-import { awaitHello } from './await-hello.ts';
-import { type LaneDeps, LaneSet } from './lane-set.ts';
-import { declarationFor, judge, type LearnedLink, localLanes, verdictOf } from './links.ts';
-import { Peer } from './peer.ts';
-
-/** Largest frame accepted from a peer: a batch, or one record as large as NATS servers commonly allow. */
-const maxFrameBytes = 16 * 1024 * 1024;
-const retryMs = 1000;
-/** How long peers may take to hear that this daemon stops. */
-const graceMs = 1000;
+import { createMemoryDialer } from '../transport/memory-dialer.ts';
+import { type Failure, FailureError, type Reason } from '../wire/reasons.ts';
+import { ClusterEnd, graceMs, maxFrameBytes } from './cluster-end.ts';
+import { servedPlan } from './served.ts';
+import { TopologyWatch } from './topology-watch.ts';
 
 export interface DaemonOptions {
   readonly log: Logger;
@@ -37,6 +30,8 @@ export interface DaemonOptions {
 
 export interface Daemon {
   status(): DaemonStatus;
+  /** Reads the topology file again and takes over what it changes; a file that cannot be used changes nothing but the status. */
+  reload(): void;
   /** Finishes what is in flight, at most until the deadline; resolves when everything is settled or the time is over. */
   drain(deadlineMs: number): Promise<void>;
   stop(): Promise<void>;
@@ -59,7 +54,6 @@ export async function startDaemon(plan: Plan, options: DaemonOptions): Promise<D
 }
 
 class RunningDaemon implements Daemon {
-  readonly #plan: Plan;
   readonly #log: Logger;
   readonly #version: string;
   readonly #node = `${hostname()}-${randomBytes(3).toString('hex')}`;
@@ -67,14 +61,19 @@ class RunningDaemon implements Daemon {
   readonly #stopped = new AbortController();
   readonly #metrics: Metrics;
   readonly #eventLoop = monitorEventLoopDelay({ resolution: 20 });
-  readonly #links: { readonly control: NatsLink; readonly reader: NatsLink; readonly writer: NatsLink };
-  readonly #store: ControlStore;
-  readonly #lanes: LaneSet;
-  readonly #peers = new Map<string, Peer>();
-  /** Links that peers declare, by peer. */
-  readonly #learned = new Map<string, readonly LearnedLink[]>();
-  /** What peers said of the links that this file declares, by peer. */
-  readonly #verdicts = new Map<string, readonly LinkVerdict[]>();
+  readonly #main: ClusterEnd;
+  /** Clusters besides the own one that this daemon serves, by name. */
+  readonly #served = new Map<string, ClusterEnd>();
+  /** Ends that the file lost, until they have ended. */
+  readonly #ending = new Set<Promise<void>>();
+  /** Connections that were not taken, by reason. */
+  readonly #refused = new Map<Reason, number>();
+  #plan: Plan;
+  #generation = 1;
+  #loadedAtMs = Date.now();
+  #fileError: string | undefined;
+  #pending: readonly string[] = [];
+  #watch: TopologyWatch | undefined;
   #certs: CertificateFiles | undefined;
   #embedded: EmbeddedServer | undefined;
   #embeddedFailure: Failure | undefined;
@@ -88,21 +87,14 @@ class RunningDaemon implements Daemon {
     this.#log = log.child({ cluster: plan.cluster });
     this.#version = version;
     this.#metrics = createMetrics({ version });
-    const link = (name: string) => new NatsLink({ plan: plan.nats, name, log: this.#log });
-    // Three connections, so that a burst of data delays neither the calls nor the other direction.
-    this.#links = { control: link('control'), reader: link('reader'), writer: link('writer') };
-    this.#store = new ControlStore(this.#links.control);
-    const deps: LaneDeps = {
+    this.#main = new ClusterEnd({
       plan,
       node: this.#node,
+      version,
       log: this.#log,
-      links: this.#links,
-      store: this.#store,
       metrics: this.#metrics,
-      maxFrameBytes,
-      open: (peer) => this.#peers.get(peer)?.open,
-    };
-    this.#lanes = new LaneSet(deps);
+      dialer: (peer) => this.#dialer(peer),
+    });
   }
 
   get monitor(): Address {
@@ -110,7 +102,7 @@ class RunningDaemon implements Daemon {
   }
 
   async start(): Promise<void> {
-    const { cluster, trustDomain, tls, monitor } = this.#plan;
+    const { cluster, trustDomain, tls, monitor, file, hash } = this.#plan;
     this.#eventLoop.enable();
     this.#monitor = await startMonitor({
       address: monitor,
@@ -121,22 +113,18 @@ class RunningDaemon implements Daemon {
     this.#certs = await openCertificates(tls, { trustDomain, cluster });
     const { failure, current } = this.#certs;
     if (current === undefined && failure !== undefined) throw new FailureError(failure.reason, failure.detail);
-    this.#certs.subscribe(() => {
-      for (const peer of this.#peers.values()) peer.retry();
-    });
+    this.#certs.subscribe(() => this.#main.retryPeers());
     await this.#startEmbedded();
-    for (const link of Object.values(this.#links)) link.start();
-    for (const link of this.#plan.links) this.#lanes.add(localLanes(link, cluster, cluster));
-    for (const peer of this.#plan.peers) this.#peers.set(peer.cluster, this.#makePeer(peer));
+    this.#reconcileServed();
     await this.#startListener();
-    void this.#recallLearned();
-    for (const peer of this.#peers.values()) peer.start();
+    this.#main.start();
+    this.#watch = new TopologyWatch({ file, hash, changed: () => this.reload() });
     this.#ready = true;
     const listen = this.#listener?.address;
     this.#log.info('started', {
       node: this.#node,
       version: this.#version,
-      file: this.#plan.file,
+      file,
       listen,
       monitor: this.monitor,
     });
@@ -168,124 +156,124 @@ class RunningDaemon implements Daemon {
       certs: this.#certs!,
       identify: identityOf,
       trustDomain,
-      knownPeer: (cluster) => this.#peers.has(cluster),
-      accept: (channel) => this.#accept(channel),
+      knownPeer: (cluster) => this.#main.knows(cluster),
+      accept: (channel) => this.#main.accept(channel),
       maxFrameBytes,
-      onRefused: (failure, remote) => this.#log.warn('connection-refused', { ...failure, remote }),
+      onRefused: (failure, remote) => {
+        this.#refused.set(failure.reason, (this.#refused.get(failure.reason) ?? 0) + 1);
+        this.#log.warn('connection-refused', { ...failure, remote });
+      },
       onDefect: (detail) => this.#log.warn('transport-defect', { detail }),
     });
   }
 
-  #makePeer(plan: PeerPlan): Peer {
-    const { trustDomain, cluster } = this.#plan;
-    let dialer: Dialer | undefined;
-    if (plan.dial.length > 0) {
-      const expect = { trustDomain, cluster: plan.cluster };
-      dialer = createDialer({ addresses: plan.dial, expect, certs: this.#certs!, identify: identityOf, maxFrameBytes });
-    }
-    return new Peer({
-      plan,
-      self: cluster,
-      dialer,
-      log: this.#log,
-      greeting: () => ({
-        cluster,
-        node: this.#node,
-        software: `causeway/${this.#version}`,
-        fileHash: this.#plan.hash,
-        generation: 1,
-      }),
-      changed: (up, failure) => {
-        if (up)
-          this.#peers
-            .get(plan.cluster)
-            ?.send({ kind: 'declaration', generation: 1, links: declarationFor(this.#plan, plan.cluster) });
-        this.#lanes.peerChanged(plan.cluster, up, failure);
-      },
-      declaration: (declaration) => this.#onDeclaration(plan.cluster, declaration),
-      verdicts: (verdicts) => this.#onVerdicts(plan.cluster, verdicts),
-    });
+  #dialer(peer: PeerPlan): Dialer | undefined {
+    if (peer.nats !== undefined) return this.#inside(this.#plan.cluster, peer.cluster);
+    if (peer.dial.length === 0) return undefined;
+    const expect = { trustDomain: this.#plan.trustDomain, cluster: peer.cluster };
+    const { dial: addresses, proxy } = peer;
+    const road = { addresses, ...(proxy === undefined ? {} : { proxy }) };
+    return createDialer({ ...road, expect, certs: this.#certs!, identify: identityOf, maxFrameBytes });
   }
 
-  #accept(channel: Channel): ChannelEvents | Failure {
-    const { cluster } = channel.peer;
-    const peer = this.#peers.get(cluster);
-    if (peer === undefined) return { reason: 'peer-unknown', detail: `${this.#plan.cluster} has no peer ${cluster}` };
-    if (this.#draining) return { reason: 'draining', detail: 'the daemon stops' };
-    if (channel.method === 'control') return peer.accept(channel);
-    return awaitHello(channel, (hello) => this.#lanes.accept(channel, hello));
+  /** The way to a cluster that is served here. */
+  #inside(self: string, cluster: string): Dialer {
+    const down: Failure = { reason: 'unreachable', detail: `${cluster} is not served at the moment` };
+    const accept = (channel: Channel) => this.#served.get(cluster)?.accept(channel) ?? down;
+    return createMemoryDialer({ self, peer: cluster, trustDomain: this.#plan.trustDomain, accept });
   }
 
-  /** A complete list of the links that a peer declares: judge them, answer, and keep them for the next start. */
-  #onDeclaration(peer: string, declaration: Declaration): void {
-    const { cluster, grants, links } = this.#plan;
-    const judged = declaration.links.map((link) => judge(link, peer, cluster, grants, links));
-    this.#setLearned(peer, judged);
-    this.#peers
-      .get(peer)
-      ?.send({ kind: 'verdicts', generation: declaration.generation, verdicts: judged.map(verdictOf) });
-    const accepted = declaration.links.filter((_, i) => judged[i]!.failure === undefined).map(({ body }) => body);
-    this.#store.saveLearned(peer, accepted).catch((error: unknown) => {
-      this.#log.warn('learned-not-saved', { peer, ...failureFrom(error) });
-    });
-  }
-
-  #setLearned(peer: string, judged: readonly LearnedLink[]): void {
-    for (const { name, failure } of judged)
-      if (failure !== undefined) this.#log.warn('link-refused', { peer, link: name, ...failure });
-    this.#learned.set(peer, judged);
-    this.#lanes.replaceLearned(
-      peer,
-      judged.flatMap(({ lanes }) => lanes),
-    );
-  }
-
-  /** Links that were learned before this start run before their declarer is heard of. */
-  async #recallLearned(): Promise<void> {
-    for (;;) {
-      try {
-        for (const [peer, bodies] of await this.#store.learned()) {
-          if (this.#learned.has(peer) || !this.#peers.has(peer)) continue;
-          const { cluster, grants, links } = this.#plan;
-          const declared = bodies.flatMap((body) => {
-            const name = linkName(body);
-            return name === undefined ? [] : [{ ...name, body }];
-          });
-          this.#setLearned(
-            peer,
-            declared.map((link) => judge(link, peer, cluster, grants, links)),
-          );
-        }
-        return;
-      } catch (error) {
-        this.#log.debug('learned-not-read', { ...failureFrom(error) });
-        await pause(retryMs, this.#stopped.signal);
-        if (this.#stopped.signal.aborted) return;
+  /** Ends of the clusters that the file has this daemon serve: made, changed, ended. */
+  #reconcileServed(): void {
+    const wanted = new Map(this.#plan.peers.flatMap((peer) => (peer.nats === undefined ? [] : [[peer.cluster, peer]])));
+    for (const [cluster, end] of this.#served) {
+      const peer = wanted.get(cluster);
+      if (peer !== undefined && JSON.stringify(peer.nats) === JSON.stringify(end.plan.nats)) {
+        end.apply(servedPlan(this.#plan, peer), this.#generation);
+        continue;
       }
+      this.#served.delete(cluster);
+      const ending = end
+        .end()
+        .then(() => end.close())
+        .finally(() => this.#ending.delete(ending));
+      this.#ending.add(ending);
+    }
+    for (const [cluster, peer] of wanted) {
+      if (this.#served.has(cluster)) continue;
+      const end = new ClusterEnd({
+        plan: servedPlan(this.#plan, peer),
+        node: this.#node,
+        version: this.#version,
+        log: this.#log.child({ served: cluster }),
+        metrics: this.#metrics,
+        // Of two that are served, the lower name dials. Which are served by then, the present file says.
+        dialer: (other) =>
+          cluster < other.cluster && this.#serves(other.cluster) ? this.#inside(cluster, other.cluster) : undefined,
+      });
+      this.#served.set(cluster, end);
+      end.start();
     }
   }
 
-  #onVerdicts(peer: string, { verdicts }: Verdicts): void {
-    this.#verdicts.set(peer, verdicts);
-    for (const { link, reason, detail } of verdicts)
-      this.#lanes.verdict(peer, link, this.#plan.cluster, reason === undefined ? undefined : { reason, detail });
+  #serves(cluster: string): boolean {
+    return this.#plan.peers.some((peer) => peer.cluster === cluster && peer.nats !== undefined);
+  }
+
+  #ends(): ClusterEnd[] {
+    return [this.#main, ...this.#served.values()];
+  }
+
+  reload(): void {
+    if (!this.#ready || this.#draining) return;
+    const { cluster, trustDomain, file, hash } = this.#plan;
+    const loaded = loadTopology(file, { clusterOf: (cert) => clusterOfCertificate(cert, trustDomain) });
+    if (!loaded.ok) {
+      const [first] = loaded.problems;
+      const more = loaded.problems.length > 1 ? ` (and ${loaded.problems.length - 1} more)` : '';
+      this.#fileError = first === undefined ? 'it cannot be used' : `${formatProblem(first)}${more}`;
+      this.#log.error('topology-refused', { reason: 'topology-invalid', detail: this.#fileError });
+      return;
+    }
+    this.#fileError = undefined;
+    for (const warning of loaded.warnings) this.#log.warn('topology-warning', { text: formatProblem(warning) });
+    if (loaded.plan.hash === hash) return;
+    const pending = pendingOptions(this.#plan, loaded.plan);
+    if (pending.includes('cluster')) {
+      this.#fileError = `it is the file of ${loaded.plan.cluster} now; this daemon belongs to ${cluster}`;
+      this.#log.error('topology-refused', { reason: 'topology-invalid', detail: this.#fileError });
+      return;
+    }
+    const before = this.#plan;
+    this.#plan = adoptable(before, loaded.plan);
+    this.#pending = pending;
+    this.#generation++;
+    this.#loadedAtMs = Date.now();
+    this.#log.info('topology-loaded', {
+      generation: this.#generation,
+      hash: this.#plan.hash,
+      ...diffPlans(before, this.#plan),
+      ...(pending.length === 0 ? {} : { pending }),
+    });
+    // The served clusters first: what is new there has to be known when the lanes to it start.
+    this.#reconcileServed();
+    this.#main.apply(this.#plan, this.#generation);
+    this.#listener?.recheck();
   }
 
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
     this.#listener?.refuseNew({ reason: 'draining', detail: 'the daemon stops' });
-    await this.#lanes.drain(deadlineMs);
+    await Promise.all(this.#ends().map((end) => end.drain(deadlineMs)));
   }
 
   async stop(): Promise<void> {
     this.#draining = true;
     this.#ready = false;
-    for (const peer of this.#peers.values()) peer.stop();
-    await this.#lanes.stop();
+    this.#watch?.close();
+    await Promise.all(this.#ends().map((end) => end.end()));
     this.#stopped.abort();
-    await Promise.all([this.#listener?.stop(graceMs), ...[...this.#peers.values()].map((peer) => peer.close(graceMs))]);
-    this.#peers.clear();
-    await Promise.all(Object.values(this.#links).map((link) => link.stop()));
+    await Promise.all([this.#listener?.stop(graceMs), ...this.#ends().map((end) => end.close()), ...this.#ending]);
     await this.#embedded?.stop();
     this.#certs?.close();
     await this.#monitor?.stop();
@@ -298,69 +286,36 @@ class RunningDaemon implements Daemon {
     const listen = this.#listener?.address;
     const notAfterMs = this.#certs?.notAfterMs;
     const delayMs = this.#eventLoop.percentile(99) / 1e6;
+    const main = this.#main;
+    const failure = this.#embeddedFailure;
     return {
       cluster,
       node: this.#node,
       software: `causeway/${this.#version}`,
       startedAtMs: this.#startedAtMs,
       nowMs,
-      file: { path: file, hash, generation: 1, loadedAtMs: this.#startedAtMs },
+      file: {
+        path: file,
+        hash,
+        generation: this.#generation,
+        loadedAtMs: this.#loadedAtMs,
+        ...(this.#fileError === undefined ? {} : { error: this.#fileError }),
+        ...(this.#pending.length === 0 ? {} : { pending: this.#pending }),
+      },
       ready: this.#ready,
       draining: this.#draining,
-      nats: this.#natsStatus(),
-      peers: [...this.#peers.values()].map((peer) => peer.status()),
-      links: this.#linkStatus(),
-      lanes: this.#lanes.status(nowMs),
+      nats: { ...main.natsStatus(), ...(failure === undefined ? {} : failure) },
+      served: [...this.#served.values()].map((end) => ({ cluster: end.cluster, ...end.natsStatus() })),
+      peers: main.peerStatus(),
+      groups: main.groupStatus(),
+      links: main.linkStatus(),
+      lanes: this.#ends().flatMap((end) => end.laneStatus(nowMs)),
       memory: { rssBytes: process.memoryUsage.rss() },
       ...(Number.isFinite(delayMs) && delayMs > 0 ? { eventLoopDelayMs: delayMs } : {}),
-      ...(listen === undefined ? {} : { listen: `${listen.host}:${listen.port}` }),
+      ...(listen === undefined
+        ? {}
+        : { listen: endpointText(listen), refusedConnections: Object.fromEntries(this.#refused) }),
       ...(notAfterMs === undefined ? {} : { certificateNotAfterMs: notAfterMs }),
     };
   }
-
-  #natsStatus(): NatsStatus {
-    const { control } = this.#links;
-    const { connection } = control;
-    const failure = this.#embeddedFailure ?? control.failure;
-    return {
-      connected: connection !== undefined,
-      sinceMs: control.sinceMs,
-      embedded: this.#embedded !== undefined,
-      ...(failure === undefined ? {} : { reason: failure.reason, detail: failure.detail }),
-      ...(connection === undefined
-        ? {}
-        : { server: connection.getServer(), version: connection.info?.version ?? 'unknown' }),
-    };
-  }
-
-  #linkStatus(): LinkStatus[] {
-    const learned = [...this.#learned].flatMap(([peer, links]) =>
-      links.map(({ name, failure }) => ({
-        link: name,
-        declaredBy: peer,
-        peer,
-        accepted: failure === undefined,
-        ...failure,
-      })),
-    );
-    const own = this.#plan.links.flatMap(({ name, from, to }) => {
-      const peers = [...from.clusters, to.cluster].filter((cluster) => cluster !== this.#plan.cluster);
-      return peers.flatMap((peer) => {
-        const verdict = this.#verdicts.get(peer)?.find(({ link }) => link === name);
-        if (verdict === undefined) return [];
-        const { reason, detail } = verdict;
-        const accepted = reason === undefined;
-        return [
-          { link: name, declaredBy: this.#plan.cluster, peer, accepted, ...(accepted ? {} : { reason, detail }) },
-        ];
-      });
-    });
-    return [...own, ...learned];
-  }
-}
-
-/** Name and hash of a stored declaration; undefined if it can no longer be read. */
-function linkName(body: string): { name: string; hash: string } | undefined {
-  const parsed = linkFromJson(body);
-  return parsed.ok ? { name: parsed.link.name, hash: linkHash(parsed.link) } : undefined;
 }

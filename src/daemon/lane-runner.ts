@@ -10,11 +10,15 @@ import type { LaneStats } from './lane-stats.ts';
 
 /** Behind by more than so many records, a lane that moves is catching up. */
 const liveWithin = 1000;
+/** A live lane whose receiver stores nothing of what it has for so long is blocked there. */
+const stalledAfterMs = 10_000;
 
 export interface LaneRunnerOptions {
   readonly plan: LanePlan;
   readonly role: 'sender' | 'receiver';
   readonly peer: string;
+  /** The own file declares the link: the lane waits until the other end has said, each time anew, that it may run. */
+  readonly needsVerdict: boolean;
   readonly node: string;
   readonly log: Logger;
   readonly stats: LaneStats;
@@ -37,8 +41,12 @@ export class LaneRunner {
   #session: LaneSession | undefined;
   #live = false;
   #failure: Failure | undefined;
+  /** Why the peer was away, where that is what the lane shows. */
+  #peerFailure: Failure | undefined;
   /** What the other end's daemon said of the link: it may not run there. */
   #refused: Failure | undefined;
+  /** The other end has accepted the link since it was last connected. */
+  #agreed: boolean;
   #timer: NodeJS.Timeout | undefined;
   #nextTryMs: number | undefined;
   #peerUp = false;
@@ -46,11 +54,14 @@ export class LaneRunner {
   #draining = false;
   #state: LaneState = 'starting';
   #stateSinceMs = Date.now();
+  /** What kept it from being live when it was judged last, and since when: retrying for the same reason begins nothing anew. */
+  #trouble: { readonly state: LaneState; readonly failure: Failure; readonly sinceMs: number } | undefined;
   #onQuiet: (() => void) | undefined;
 
   constructor(options: LaneRunnerOptions) {
     this.#options = options;
     this.#log = options.log.child({ lane: options.plan.id });
+    this.#agreed = !options.needsVerdict;
   }
 
   get plan(): LanePlan {
@@ -77,22 +88,37 @@ export class LaneRunner {
   peerChanged(up: boolean, failure: Failure | undefined): void {
     this.#peerUp = up;
     if (up) {
+      // The way is there again: why it was not says nothing of what the lane meets now.
+      if (this.#failure === this.#peerFailure || this.#failure?.reason === 'connection-lost') {
+        this.#failure = undefined;
+        this.#trouble = undefined;
+      }
+      this.#peerFailure = undefined;
       this.#backoff.reset();
       this.#schedule(0);
     } else {
       this.#clearTimer();
-      if (!this.#live) this.#failure = failure ?? this.#failure;
-      // Beats stand for the whole connection: what is under way over it will not be answered.
-      else if (failure?.reason === 'peer-silent') this.#session?.finish(failure);
+      this.#agreed = !this.#options.needsVerdict;
+      if (!this.#live) {
+        this.#failure = failure ?? this.#failure;
+        this.#peerFailure = failure;
+      }
+      // Beats stand for the whole connection: what is under way over it will not be answered. And a daemon that another one has
+      // taken over from is not listened to any more.
+      else if (failure?.reason === 'peer-silent' || failure?.reason === 'superseded') this.#session?.finish(failure);
     }
     this.#update();
   }
 
   /** What the other end says of the link: undefined when it accepts it. */
   verdict(failure: Failure | undefined): void {
-    const changed = failure?.reason !== this.#refused?.reason;
+    const news = this.#refused !== undefined || !this.#agreed;
     this.#refused = failure;
-    if (changed && failure === undefined) this.#schedule(0);
+    this.#agreed = failure === undefined || !this.#options.needsVerdict;
+    if (failure === undefined && news) {
+      this.#backoff.reset();
+      this.#schedule(0);
+    }
     this.#update();
   }
 
@@ -124,12 +150,14 @@ export class LaneRunner {
 
   #schedule(waitMs: number): void {
     this.#clearTimer();
-    const open = this.#options.open();
-    if (this.#stopped || this.#draining || open === undefined || !this.#peerUp || this.#session !== undefined) return;
+    if (this.#stopped || this.#draining || this.#options.open() === undefined) return;
+    if (!this.#peerUp || !this.#agreed || this.#session !== undefined) return;
     this.#nextTryMs = Date.now() + waitMs;
     this.#timer = setTimeout(() => {
       this.#clearTimer();
-      void this.#begin().dial(open);
+      // By now the peer may be the one that dials.
+      const open = this.#options.open();
+      if (open !== undefined) void this.#begin().dial(open);
     }, waitMs);
   }
 
@@ -140,6 +168,7 @@ export class LaneRunner {
 
   #begin(): LaneSession {
     const { plan, role, node, stats, windowBytes, maxFrameBytes, openSource, openSink } = this.#options;
+    this.#clearTimer();
     this.#live = false;
     const session: LaneSession = new LaneSession({
       plan,
@@ -189,11 +218,16 @@ export class LaneRunner {
 
   /** Called often enough that `since` means something: on every change, and when status is asked for. */
   #update(): void {
-    const [state] = this.#judge();
-    if (state === this.#state) return;
-    this.#log.debug('lane-state', { from: this.#state, to: state });
-    this.#state = state;
-    this.#stateSinceMs = Date.now();
+    const [state, failure] = this.#judge();
+    if (state !== this.#state) {
+      this.#log.debug('lane-state', { from: this.#state, to: state });
+      const before = this.#trouble;
+      const goesOn = before?.state === state && before.failure.reason === failure?.reason;
+      this.#state = state;
+      this.#stateSinceMs = goesOn ? before.sinceMs : Date.now();
+    }
+    if (failure !== undefined) this.#trouble = { state, failure, sinceMs: this.#stateSinceMs };
+    else if (state !== 'starting') this.#trouble = undefined;
   }
 
   #judge(): [LaneState, Failure | undefined] {
@@ -203,8 +237,14 @@ export class LaneRunner {
       return [this.#refused.reason === 'link-conflict' ? 'link-conflict' : 'parked', this.#refused];
     const obstacle = this.#options.obstacle();
     if (obstacle !== undefined) return [reasons[obstacle.reason].retry === 'park' ? 'parked' : 'blocked', obstacle];
+    const stalledMs = this.#session?.stalledMs ?? 0;
+    if (this.#live && stalledMs > stalledAfterMs) {
+      const detail = `the peer has not stored anything for ${Math.floor(stalledMs / 1000)} s`;
+      return ['blocked', { reason: 'sink-blocked', detail }];
+    }
     if (this.#live) return [(this.stats.lag ?? 0) > liveWithin ? 'catching-up' : 'live', undefined];
-    const failure = this.#failure;
+    // While an attempt is under way, the lane is what the attempt before has found.
+    const failure = this.#failure ?? (this.#session === undefined ? undefined : this.#trouble?.failure);
     if (failure === undefined) return ['starting', undefined];
     if (failure.reason === 'link-conflict') return ['link-conflict', failure];
     const { retry } = reasons[failure.reason];
@@ -221,7 +261,9 @@ export class LaneRunner {
     const appendMode = mode();
     const credit = this.#session?.creditBytes;
     const inflight = this.#session?.inFlightBytes;
-    const behindSinceMs = stats.oldestMs ?? stats.backlogSinceMs;
+    // A receiver of records that stopped coming before it was made is not behind: how far the source is, it has not heard yet.
+    const unknown = lag === undefined && this.#live;
+    const behindSinceMs = unknown ? undefined : (stats.oldestMs ?? stats.backlogSinceMs);
     return {
       lane: plan.id,
       link: plan.link,
@@ -231,7 +273,7 @@ export class LaneRunner {
       peer,
       declaredBy: plan.declaredBy,
       state,
-      sinceMs: this.#stateSinceMs,
+      sinceMs: Math.min(nowMs, this.#stateSinceMs),
       recordsTotal: stats.records,
       bytesTotal: stats.bytes,
       wireBytesTotal: stats.wireBytes,

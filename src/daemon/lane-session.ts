@@ -3,15 +3,26 @@ import type { Source } from '../brokers/broker.ts';
 import { negotiate } from '../lane/lane-receiver.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEnd, ChannelEvents } from '../transport/channel.ts';
-import { decodeFrame, encodeFrame, type Frame, type Hello, type Opening, protocolVersions } from '../wire/frame.ts';
+import {
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  type Goodbye,
+  type Hello,
+  type Opening,
+  protocolVersions,
+} from '../wire/frame.ts';
 import { type Failure, failureFrom } from '../wire/reasons.ts';
+import { startVersion } from '../wire/start.ts';
 import type { LaneStats } from './lane-stats.ts';
 import { ReceivingEnd } from './receiving-end.ts';
 import { SendingEnd } from './sending-end.ts';
-import type { SinkSession, SinkSessionEvents } from './sink-stream.ts';
+import type { SinkSession, SinkSessionEvents } from './sink-session.ts';
 
 /** How long the other side may take to answer Hello: its sink may have a long tail to scan. */
 const welcomeTimeoutMs = 60_000;
+/** How long a receiver that says Hello without an opening may take to say why. */
+const goodbyeTimeoutMs = 5000;
 
 export interface LaneSessionOptions {
   readonly plan: LanePlan;
@@ -50,38 +61,54 @@ export class LaneSession {
     return this.#end instanceof SendingEnd ? this.#end.creditBytes : undefined;
   }
 
+  /** For how long a receiver has stored nothing of what it has, in ms. */
+  get stalledMs(): number {
+    return this.#end instanceof SendingEnd ? this.#end.stalledMs : 0;
+  }
+
   get inFlightBytes(): number | undefined {
     return this.#end?.inFlightBytes;
   }
 
-  /** Opens a channel and says Hello. A receiver first finds out where it stands. */
+  /** Opens a channel and says Hello. A receiver first finds out where it stands; one whose sink fails says so in place of that. */
   async dial(open: (events: ChannelEvents) => Channel): Promise<void> {
-    const { role, plan, node } = this.#options;
+    const { role } = this.#options;
     try {
-      const opening = role === 'receiver' ? await this.#opening() : undefined;
+      const opening = role === 'receiver' ? await this.#opening().catch(failureFrom) : undefined;
       if (this.#over) return;
-      this.#channel = open(this.#events((frame) => this.#onWelcome(frame, opening)));
+      const failure = opening !== undefined && 'reason' in opening ? opening : undefined;
+      const stands = opening !== undefined && 'reason' in opening ? undefined : opening;
+      this.#channel = open(this.#events((frame) => this.#onWelcome(frame, stands)));
       this.#timer = this.#timeout(welcomeTimeoutMs, 'no answer to Hello in time');
-      this.#send({
-        kind: 'hello',
-        minVersion: protocolVersions.min,
-        maxVersion: protocolVersions.max,
-        lane: plan.id,
-        role,
-        node,
-        session: randomBytes(8).toString('hex'),
-        linkHash: plan.linkHash,
-        ...(opening === undefined ? {} : { opening }),
-      });
+      this.#hello(stands);
+      if (failure !== undefined) this.finish(failure);
     } catch (error) {
       this.finish(failureFrom(error));
     }
   }
 
+  #hello(opening: Opening | undefined): void {
+    const { role, plan, node } = this.#options;
+    this.#send({
+      kind: 'hello',
+      minVersion: protocolVersions.min,
+      maxVersion: protocolVersions.max,
+      lane: plan.id,
+      role,
+      node,
+      session: randomBytes(8).toString('hex'),
+      linkHash: plan.linkHash,
+      ...(opening === undefined ? {} : { opening }),
+    });
+  }
+
   /** Takes over a channel whose Hello was read and found to be for this lane. Returns what the channel shall tell from now on. */
   accept(channel: Channel, hello: Hello): ChannelEvents {
     this.#channel = channel;
-    const events = this.#events((frame) => this.#fault(`${frame.kind} before Welcome`));
+    const events = this.#events((frame) => {
+      if (frame.kind === 'goodbye') this.#left(frame);
+      else this.#fault(`${frame.kind} before Welcome`);
+    });
     void this.#welcome(hello);
     return events;
   }
@@ -96,7 +123,8 @@ export class LaneSession {
       const { role, node } = this.#options;
       if (role === 'sender') {
         if (hello.opening === undefined) {
-          this.#fault('Hello of a receiver without an opening');
+          // It cannot open, and its Goodbye says why.
+          this.#timer = this.#timeout(goodbyeTimeoutMs, 'a receiver without an opening, and no Goodbye of it in time');
           return;
         }
         this.#send({ kind: 'welcome', version, node });
@@ -104,6 +132,7 @@ export class LaneSession {
       } else {
         const opening = await this.#opening();
         if (this.#over) return;
+        if (this.#isBeyond(version, opening)) return;
         this.#send({ kind: 'welcome', version, node, opening });
         this.#startReceiving();
       }
@@ -114,7 +143,7 @@ export class LaneSession {
 
   #onWelcome(frame: Frame, own: Opening | undefined): void {
     if (frame.kind === 'goodbye') {
-      this.finish({ reason: frame.reason, detail: frame.detail, retryAfterMs: frame.retryAfterMs });
+      this.#left(frame);
       return;
     }
     if (frame.kind !== 'welcome') {
@@ -124,9 +153,24 @@ export class LaneSession {
     clearTimeout(this.#timer);
     const version = negotiate(frame.version, frame.version);
     if (typeof version !== 'number') this.#refuse(version);
-    else if (own !== undefined) this.#startReceiving();
+    else if (own !== undefined) this.#isBeyond(version, own) || this.#startReceiving();
     else if (frame.opening === undefined) this.#fault('Welcome of a receiver without an opening');
     else this.#startSending(frame.opening);
+  }
+
+  /** The other side gives up before the session has begun. */
+  #left({ reason, detail, retryAfterMs }: Goodbye): void {
+    this.finish({ reason, detail, retryAfterMs });
+  }
+
+  /** A sender of an older version would begin at its first record, wherever the lane is to begin: it is refused. */
+  #isBeyond(version: number, { start }: Opening): boolean {
+    const beyond = version < startVersion && start !== undefined && start.at !== 'all';
+    if (beyond) {
+      const detail = `the peer speaks version ${version}, in which a lane can begin at the first record only`;
+      this.#refuse({ reason: 'version-mismatch', detail });
+    }
+    return beyond;
   }
 
   async #opening(): Promise<Opening> {
@@ -138,8 +182,15 @@ export class LaneSession {
     const sink = await this.#options.openSink(events, this.#aborted.signal);
     this.#sink = sink;
     if (this.#over) sink.close();
-    const { epoch, cursor, witnesses } = sink;
-    return { epoch, witnesses, creditLimit: windowBytes, maxFrameBytes, ...(cursor === undefined ? {} : { cursor }) };
+    const { epoch, cursor, witnesses, start } = sink;
+    return {
+      epoch,
+      witnesses,
+      creditLimit: windowBytes,
+      maxFrameBytes,
+      ...(cursor === undefined ? {} : { cursor }),
+      ...(start === undefined ? {} : { start }),
+    };
   }
 
   #startSending(opening: Opening): void {

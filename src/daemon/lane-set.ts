@@ -3,12 +3,14 @@ import { streamInfo } from '../brokers/nats/api.ts';
 import type { NatsLink } from '../brokers/nats/connection.ts';
 import type { ControlStore } from '../brokers/nats/control-store.ts';
 import { natsFailure } from '../brokers/nats/errors.ts';
-import { JetStreamSource } from '../brokers/nats/js-source.ts';
+import type { ExportRules } from '../brokers/nats/export-rules.ts';
+import { SharedSource } from '../brokers/nats/shared-source.ts';
+import { type SinkWriterOptions, sinkWriterDefaults } from '../lane/sink-writer-events.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Metrics } from '../ops/metrics.ts';
 import type { LaneStatus } from '../ops/status.ts';
-import { appendFilter } from '../topology/lanes.ts';
-import type { LanePlan, Plan } from '../topology/plan.ts';
+import type { SinkRights } from '../topology/grants.ts';
+import type { LanePlan } from '../topology/plan.ts';
 import { compileMapping } from '../topology/subjects.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
 import type { Hello } from '../wire/frame.ts';
@@ -18,15 +20,36 @@ import { LaneStats } from './lane-stats.ts';
 import type { LocalLane } from './links.ts';
 import { SinkStream } from './sink-stream.ts';
 
-/** Bytes of a lane that may be on their way and not stored. */
-const windowBytes = 8 * 1024 * 1024;
-const batchBytes = 128 * 1024;
-const prefetchBytes = 4 * 1024 * 1024;
+/** What lanes may take of memory (I5), in bytes, and how records are appended. */
+export interface LaneLimits {
+  /** Of a lane, on their way and not stored. */
+  readonly windowBytes: number;
+  readonly batchBytes: number;
+  readonly prefetchBytes: number;
+  /** What is read once for several lanes, and kept for those that are a little behind. */
+  readonly ringBytes: number;
+  readonly writer: SinkWriterOptions;
+}
+
+export const laneLimits: LaneLimits = {
+  windowBytes: 8 * 1024 * 1024,
+  batchBytes: 128 * 1024,
+  prefetchBytes: 4 * 1024 * 1024,
+  ringBytes: 8 * 1024 * 1024,
+  writer: sinkWriterDefaults,
+};
+
 /** How often the newest sequence of a source is asked for while no session does it. */
 const headPollMs = 1000;
 
+/** A lane together with what its sink's cluster lets it do there; `rights` are those of a receiver. */
+export interface DesiredLane extends LocalLane {
+  readonly rights: SinkRights;
+}
+
 export interface LaneDeps {
-  readonly plan: Plan;
+  /** The cluster whose ends of lanes these are. */
+  readonly cluster: string;
   readonly node: string;
   readonly log: Logger;
   readonly links: { readonly control: NatsLink; readonly reader: NatsLink; readonly writer: NatsLink };
@@ -34,63 +57,109 @@ export interface LaneDeps {
   readonly metrics: Metrics;
   readonly maxFrameBytes: number;
   readonly open: (peer: string) => ((events: ChannelEvents) => Channel) | undefined;
+  /** Instance of the peer's daemon that is connected, as its control stream says. */
+  readonly nodeOf: (peer: string) => string | undefined;
+  /** Default: `laneLimits`. */
+  readonly limits?: LaneLimits;
 }
 
 /** Every lane that ends at this daemon, and the sink streams they end in. */
 export class LaneSet {
   readonly #deps: LaneDeps;
-  readonly #runners = new Map<string, LaneRunner>();
+  readonly #limits: LaneLimits;
+  readonly #lanes = new Map<string, { readonly key: string; readonly runner: LaneRunner }>();
   readonly #sinks = new Map<string, SinkStream>();
+  readonly #sources = new Map<string, SharedSource>();
   /** Why a source stream cannot be read, by stream, as far as it was found out without a session. */
   readonly #sourceFailures = new Map<string, Failure>();
   readonly #peersUp = new Set<string>();
+  /** Sinks that are let go of, by stream: the next one of a stream begins when the last one has ended. */
+  readonly #stopping = new Map<string, Promise<void>>();
+  /** Sink streams that others write too. */
+  #shared: ReadonlySet<string> = new Set();
   readonly #timer: NodeJS.Timeout;
 
   constructor(deps: LaneDeps) {
     this.#deps = deps;
+    this.#limits = deps.limits ?? laneLimits;
     this.#timer = setInterval(() => void this.#pollHeads(), headPollMs);
     this.#timer.unref();
   }
 
-  add(lanes: readonly LocalLane[]): void {
-    for (const lane of lanes) {
+  /** The complete list of lanes as they shall be: unchanged ones go on untouched, others stop and start. */
+  set(lanes: readonly DesiredLane[]): void {
+    const desired = new Map(lanes.map((lane) => [lane.plan.id, lane]));
+    this.#shared = new Set(lanes.filter(isReplica).map(({ plan }) => plan.sinkStream));
+    for (const [id, { key, runner }] of this.#lanes) {
+      const lane = desired.get(id);
+      if (lane !== undefined && keyOf(lane) === key) continue;
+      this.#lanes.delete(id);
+      this.#sinks.get(runner.plan.sinkStream)?.create(id, undefined);
+      runner.stop(
+        lane === undefined
+          ? { reason: 'link-unknown', detail: `link ${runner.plan.link} is not declared any more, or not granted` }
+          : { reason: 'draining', detail: `link ${runner.plan.link} was changed` },
+      );
+    }
+    for (const [stream, sink] of this.#sinks) sink.shared = this.#shared.has(stream);
+    for (const [id, lane] of desired) {
+      if (this.#lanes.has(id)) continue;
       const runner = this.#makeRunner(lane);
-      this.#runners.set(lane.plan.id, runner);
+      this.#lanes.set(id, { key: keyOf(lane), runner });
       if (this.#peersUp.has(lane.peer)) runner.peerChanged(true, undefined);
     }
+    this.#forget();
   }
 
-  /** The complete list of lanes of links that `peer` declares: unchanged ones go on, others start and stop. */
-  replaceLearned(peer: string, lanes: readonly LocalLane[]): void {
-    for (const runner of [...this.#runners.values()]) {
-      if (runner.plan.declaredBy !== peer) continue;
-      const same = lanes.some(({ plan }) => plan.id === runner.plan.id && plan.linkHash === runner.plan.linkHash);
-      if (same) continue;
-      this.#runners.delete(runner.plan.id);
-      runner.stop({ reason: 'link-unknown', detail: `${peer} withdrew or changed the link` });
+  /** Lets go of streams at which no lane ends any more. */
+  #forget(): void {
+    const ends = (role: LocalLane['role']) => this.#runners().filter((runner) => runner.role === role);
+    const sinks = new Set(ends('receiver').map(({ plan }) => plan.sinkStream));
+    for (const [stream, sink] of this.#sinks) {
+      if (sinks.has(stream)) continue;
+      this.#sinks.delete(stream);
+      const stopping = Promise.all([this.#stopping.get(stream), sink.stop()]).then(() => {
+        if (this.#stopping.get(stream) === stopping) this.#stopping.delete(stream);
+      });
+      this.#stopping.set(stream, stopping);
     }
-    this.add(lanes.filter(({ plan }) => !this.#runners.has(plan.id)));
+    const sources = new Set(ends('sender').map(({ plan }) => plan.sourceStream));
+    for (const stream of this.#sources.keys()) if (!sources.has(stream)) this.#sources.delete(stream);
+    for (const stream of this.#sourceFailures.keys()) if (!sources.has(stream)) this.#sourceFailures.delete(stream);
+  }
+
+  #runners(): LaneRunner[] {
+    return [...this.#lanes.values()].map(({ runner }) => runner);
   }
 
   peerChanged(peer: string, up: boolean, failure: Failure | undefined): void {
     if (up) this.#peersUp.add(peer);
     else this.#peersUp.delete(peer);
-    for (const runner of this.#runners.values()) if (runner.peer === peer) runner.peerChanged(up, failure);
+    for (const runner of this.#runners()) if (runner.peer === peer) runner.peerChanged(up, failure);
   }
 
-  /** What `peer` says of a link that `declaredBy` declares. */
-  verdict(peer: string, link: string, declaredBy: string, failure: Failure | undefined): void {
-    for (const runner of this.#runners.values())
-      if (runner.peer === peer && runner.plan.link === link && runner.plan.declaredBy === declaredBy)
+  /**
+   * What `peer` says of a link of the own file, in the version with this hash: `failure` is why it may not run there. Any other version
+   * is not spoken of.
+   */
+  verdict(peer: string, link: string, hash: string, failure: Failure | undefined): void {
+    const { cluster } = this.#deps;
+    for (const runner of this.#runners()) {
+      const { plan } = runner;
+      if (runner.peer === peer && plan.link === link && plan.declaredBy === cluster && plan.linkHash === hash)
         runner.verdict(failure);
+    }
   }
 
   /** An incoming session, for the lane that its Hello names. */
   accept(channel: Channel, hello: Hello): ChannelEvents | Failure {
-    const runner = this.#runners.get(hello.lane);
+    const runner = this.#lanes.get(hello.lane)?.runner;
     const peer = channel.peer.cluster;
+    const node = this.#deps.nodeOf(peer);
+    if (node !== undefined && node !== hello.node)
+      return { reason: 'name-taken', detail: `${node} is connected as ${peer}, ${hello.node} is another daemon` };
     if (runner === undefined || runner.peer !== peer)
-      return { reason: 'link-unknown', detail: `${this.#deps.plan.cluster} has no lane ${hello.lane} with ${peer}` };
+      return { reason: 'link-unknown', detail: `${this.#deps.cluster} has no lane ${hello.lane} with ${peer}` };
     if (runner.role === hello.role)
       return { reason: 'link-conflict', detail: `both ends want to be the ${hello.role}` };
     if (runner.plan.linkHash !== hello.linkHash)
@@ -99,7 +168,7 @@ export class LaneSet {
   }
 
   async drain(deadlineMs: number): Promise<void> {
-    const drained = Promise.all([...this.#runners.values()].map((runner) => runner.drain()));
+    const drained = Promise.all(this.#runners().map((runner) => runner.drain()));
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, deadlineMs);
@@ -110,77 +179,102 @@ export class LaneSet {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    for (const runner of this.#runners.values()) runner.stop();
-    await Promise.all([...this.#sinks.values()].map((sink) => sink.stop()));
+    for (const runner of this.#runners()) runner.stop();
+    const sinks = [...this.#sinks.values()];
+    this.#sinks.clear();
+    await Promise.all([...this.#stopping.values(), ...sinks.map((sink) => sink.stop())]);
   }
 
   status(nowMs: number): LaneStatus[] {
-    return [...this.#runners.values()].map((runner) => runner.status(nowMs));
+    return this.#runners().map((runner) => runner.status(nowMs));
   }
 
-  #makeRunner({ plan, role, peer }: LocalLane): LaneRunner {
-    const { node, log, links, metrics, maxFrameBytes, open } = this.#deps;
+  /** The checkpoints may be lost: they are written again. */
+  keepAgain(): void {
+    for (const sink of this.#sinks.values()) sink.keepAgain();
+  }
+
+  #makeRunner({ plan, role, peer, rights }: DesiredLane): LaneRunner {
+    const { cluster, node, log, links, metrics, maxFrameBytes, open } = this.#deps;
     const labels = { lane: plan.id, link: plan.link, peer, role };
     const stats = new LaneStats(plan, { batch: (batch) => metrics.observeBatch({ ...labels, ...batch }) }, Date.now());
     const sink = role === 'receiver' ? this.#sink(plan.sinkStream) : undefined;
-    const sinkLane = this.#sinkLane(plan);
+    const sinkLane = sinkLaneOf(plan, rights);
+    if (rights.mayNotCreate === undefined) sink?.create(plan.id, plan.create);
     return new LaneRunner({
       plan,
       role,
       peer,
+      needsVerdict: plan.declaredBy === cluster,
       node,
       log,
       stats,
-      windowBytes,
+      windowBytes: this.#limits.windowBytes,
       maxFrameBytes,
       open: () => open(peer),
-      openSource: () =>
-        new JetStreamSource({
-          link: links.reader,
-          cluster: plan.from,
-          stream: plan.sourceStream,
-          batchBytes,
-          prefetchBytes,
-        }),
-      openSink: (events, signal) => sink!.open(sinkLane, events, signal),
-      obstacle: () => sink?.failure ?? links.control.failure ?? this.#sourceFailure(role, plan.sourceStream),
+      openSource: () => this.#source(plan.sourceStream).lane(exportRules(plan)),
+      openSink: async (events, signal) => {
+        // Why there is no connection says more than that the stream cannot be read.
+        links.writer.require();
+        return sink!.open(sinkLane, plan, events, signal);
+      },
+      obstacle: () => links.control.failure ?? sink?.failure ?? this.#sourceFailure(role, plan.sourceStream),
       mode: () => sink?.mode,
     });
   }
 
   #sourceFailure(role: LocalLane['role'], stream: string): Failure | undefined {
-    return role === 'sender' ? this.#sourceFailures.get(stream) : undefined;
+    const failure = role === 'sender' ? this.#sourceFailures.get(stream) : undefined;
+    return failure === undefined || this.#isRead(stream) ? undefined : failure;
+  }
+
+  /** A live lane reads the stream: its session knows how the stream is, and knows it first. */
+  #isRead(stream: string): boolean {
+    return this.#runners().some(
+      ({ role, plan, isLive }) => role === 'sender' && isLive && plan.sourceStream === stream,
+    );
+  }
+
+  #source(stream: string): SharedSource {
+    let source = this.#sources.get(stream);
+    if (source === undefined) {
+      const { cluster, links } = this.#deps;
+      const { batchBytes, prefetchBytes, ringBytes } = this.#limits;
+      source = new SharedSource({ link: links.reader, cluster, stream, batchBytes, prefetchBytes, ringBytes });
+      this.#sources.set(stream, source);
+    }
+    return source;
   }
 
   #sink(stream: string): SinkStream {
     let sink = this.#sinks.get(stream);
     if (sink === undefined) {
-      const { plan, links, store, log } = this.#deps;
-      sink = new SinkStream({ link: links.writer, store, cluster: plan.cluster, stream, log });
+      const { cluster, links, store, log } = this.#deps;
+      const shared = this.#shared.has(stream);
+      const { writer } = this.#limits;
+      sink = new SinkStream({ link: links.writer, store, cluster, stream, log, shared, writer });
       this.#sinks.set(stream, sink);
-      sink.start();
+      const made = sink;
+      const start = () => this.#sinks.get(stream) === made && made.start();
+      const before = this.#stopping.get(stream);
+      if (before === undefined) start();
+      else void before.then(start);
     }
     return sink;
   }
 
-  #sinkLane(plan: LanePlan): SinkLane {
-    const mapping = compileMapping(plan.subject);
-    const allowed = appendFilter(plan, this.#deps.plan.grants);
-    return {
-      id: plan.id,
-      from: plan.from,
-      sourceStream: plan.sourceStream,
-      map: (subject, origin) => mapping.map(subject, { origin, from: plan.from }),
-      allows: allowed ?? (() => true),
-    };
-  }
-
-  /** Lag has to grow through an outage (I6): without a session nobody else asks how far the source is. */
+  /**
+   * Lag has to grow through an outage (I6): without a session nobody else asks how far the source is, nor where a stream is
+   * empty that is read.
+   */
   async #pollHeads(): Promise<void> {
     const { control } = this.#deps.links;
     const { connection } = control;
     if (connection === undefined) return;
-    const idle = [...this.#runners.values()].filter((runner) => runner.role === 'sender' && !runner.isLive);
+    const idle = this.#runners().filter(
+      (runner) => runner.role === 'sender' && (!runner.isLive || runner.stats.head === undefined),
+    );
+    for (const stream of this.#sourceFailures.keys()) if (this.#isRead(stream)) this.#sourceFailures.delete(stream);
     for (const stream of new Set(idle.map(({ plan }) => plan.sourceStream))) {
       try {
         const info = await streamInfo(connection, control.api, stream);
@@ -189,8 +283,42 @@ export class LaneSet {
           if (runner.plan.sourceStream === stream) runner.stats.onHead(info.state.last_seq, Date.now());
       } catch (error) {
         const failure = natsFailure(error);
-        if (failure.reason !== 'nats-unreachable') this.#sourceFailures.set(stream, failure);
+        // A session may have begun since this was asked: then the answer is too old.
+        if (failure.reason !== 'nats-unreachable' && !this.#isRead(stream)) this.#sourceFailures.set(stream, failure);
       }
     }
   }
+}
+
+/** Two lanes with equal keys are the same in every respect that matters here. */
+function keyOf({ plan, role, peer, rights }: DesiredLane): string {
+  return JSON.stringify([plan, role, peer, role === 'receiver' ? rights.key : '']);
+}
+
+/** A lane into a stream that the own cluster writes too, by what the link is for. */
+function isReplica({ plan, role }: DesiredLane): boolean {
+  return role === 'receiver' && plan.kind === 'replicate';
+}
+
+/**
+ * What a lane leaves out: records that have been in its sink before, and, on a replicate link, what the link brought here: every
+ * member has that from where it was published.
+ */
+function exportRules({ link, kind, from, to, sinkStream }: LanePlan): ExportRules {
+  return {
+    sink: `${to}/${sinkStream}`,
+    imported: (lane) => kind === 'replicate' && lane.startsWith(`${link}/`) && lane.endsWith(`/${from}`),
+  };
+}
+
+function sinkLaneOf(plan: LanePlan, rights: SinkRights): SinkLane {
+  const mapping = compileMapping(plan.subject);
+  return {
+    id: plan.id,
+    from: plan.from,
+    sourceStream: plan.sourceStream,
+    map: (subject, origin) => mapping.map(subject, { origin, from: plan.from }),
+    allows: rights.allows,
+    acceptsOrigin: rights.acceptsOrigin,
+  };
 }

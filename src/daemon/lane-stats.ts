@@ -31,6 +31,8 @@ export class LaneStats {
   lost = 0;
   gaps = 0;
   sessions = 0;
+  /** How far the source's latest incarnation was, by its last batch. */
+  #known: Position | undefined;
 
   constructor(plan: LanePlan, observer: LaneObserver, nowMs: number) {
     this.plan = plan;
@@ -58,10 +60,17 @@ export class LaneStats {
     this.#level(nowMs);
   }
 
-  /** A gap: `count` positions of the old incarnation will never arrive, as far as that is known. */
-  onGap(count: number): void {
+  /** A batch says how far its incarnation of the source is. */
+  onBatchHead(incarnation: string, sequence: number): void {
+    const known = this.#known?.incarnation === incarnation ? this.#known.sequence : 0;
+    this.#known = { incarnation, sequence: Math.max(known, sequence) };
+  }
+
+  /** A gap: what lies in it will never arrive. Of an incarnation that is gone that is what was known to be in it. */
+  onGap(after: Position, upTo: Position): void {
+    const last = after.incarnation === upTo.incarnation ? upTo : this.#known;
     this.gaps++;
-    this.lost += Math.max(0, count);
+    if (last?.incarnation === after.incarnation) this.lost += Math.max(0, last.sequence - after.sequence);
   }
 
   #level(nowMs: number): void {

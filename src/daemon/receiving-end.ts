@@ -4,7 +4,7 @@ import type { Channel } from '../transport/channel.ts';
 import { encodeFrame, type Frame } from '../wire/frame.ts';
 import type { Failure } from '../wire/reasons.ts';
 import type { LaneStats } from './lane-stats.ts';
-import type { SinkSession } from './sink-stream.ts';
+import type { SinkSession } from './sink-session.ts';
 
 /** Drives the receiving end of one session: a Channel into a sink stream, and the acknowledgements back. */
 export class ReceivingEnd {
@@ -42,7 +42,9 @@ export class ReceivingEnd {
     if (this.#closed) return;
     if (frame.kind === 'batch') {
       this.#stats.wireBytes += frame.batch.wireBytes;
-      this.#stats.onHead(Math.max(frame.batch.headSequence, frame.batch.lastSequence), Date.now());
+      const head = Math.max(frame.batch.headSequence, frame.batch.lastSequence);
+      this.#stats.onHead(head, Date.now());
+      this.#stats.onBatchHead(frame.batch.incarnation, head);
       if (frame.batch.packed.length > 0) this.#arrived.push(performance.now());
     }
     this.#step({ type: 'frame', frame });
@@ -64,6 +66,10 @@ export class ReceivingEnd {
       ...(arrivedMs === undefined ? {} : { stagesMs: { store: performance.now() - arrivedMs } }),
     });
     this.#step({ type: 'stored', position, bytes });
+    this.#acknowledge();
+  }
+
+  #acknowledge(): void {
     if (this.#ackScheduled) return;
     this.#ackScheduled = true;
     // One acknowledgement for everything that this turn of the event loop brought.
@@ -96,11 +102,14 @@ export class ReceivingEnd {
     for (const effect of effects) {
       switch (effect.type) {
         case 'append':
-          this.#sink.append(effect.batch);
+          // Where the lane has a cursor, a batch that takes up no position only says how far the source is.
+          if (this.#sink.cursor !== undefined && effect.batch.lastSequence < effect.batch.firstSequence)
+            this.#acknowledge();
+          else this.#sink.append(effect.batch);
           break;
         case 'append-gap': {
           const { after, upTo } = effect.gap;
-          this.#stats.onGap(after.incarnation === upTo.incarnation ? upTo.sequence - after.sequence : 0);
+          this.#stats.onGap(after, upTo);
           this.#sink.gap(effect.gap);
           break;
         }

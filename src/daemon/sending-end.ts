@@ -1,9 +1,9 @@
 import type { Source } from '../brokers/broker.ts';
 import { LaneSender, type SenderEffect, type SenderEvent } from '../lane/lane-sender.ts';
 import type { Channel } from '../transport/channel.ts';
-import type { BatchBuilder } from '../wire/batch.ts';
+import { BatchBuilder } from '../wire/batch.ts';
 import { encodeFrame, type Frame, type Opening } from '../wire/frame.ts';
-import type { Position } from '../wire/position.ts';
+import { type Position, samePosition } from '../wire/position.ts';
 import type { Failure } from '../wire/reasons.ts';
 import type { LaneStats } from './lane-stats.ts';
 
@@ -13,6 +13,7 @@ const outboxBytes = 1024 * 1024;
 interface OnTheWay {
   readonly last: Position;
   readonly records: number;
+  readonly filtered: number;
   readonly bytes: number;
   readonly firstMs: number;
   readonly sentMs: number;
@@ -30,6 +31,10 @@ export class SendingEnd {
   readonly #live: () => void;
   /** Sent and not yet known to be stored, oldest first. */
   readonly #onTheWay: OnTheWay[] = [];
+  /** When the other end last said that something was stored, as performance.now. */
+  #settledMs = 0;
+  /** Where a lane that goes on stands, until the other end has heard how far the source is: it knows no lag before (I6). */
+  #untold: Position | undefined;
   #closed = false;
 
   constructor(options: {
@@ -60,6 +65,13 @@ export class SendingEnd {
     return bytes;
   }
 
+  /** For how long the other end has had records, in ms, and has not said that any is stored; 0 while it has none. */
+  get stalledMs(): number {
+    const oldest = this.#onTheWay.find(({ records }) => records > 0);
+    if (oldest === undefined || oldest.takenMs === 0) return 0;
+    return performance.now() - Math.max(oldest.takenMs, this.#settledMs);
+  }
+
   start(): void {
     this.#stats.onStored(this.#opening.cursor, Date.now());
     this.#source.open(this.#opening, {
@@ -68,15 +80,35 @@ export class SendingEnd {
         this.#stats.onStored(at, Date.now());
         this.#live();
         this.#perform(this.#sender.start());
+        if (samePosition(this.#opening.cursor, at)) this.#untold = at;
       },
-      batch: (batch) => this.#step({ type: 'batch', batch }),
+      batch: (batch) => {
+        this.#untold = undefined;
+        this.#step({ type: 'batch', batch });
+      },
       gap: (after, upTo, reason) => {
-        this.#stats.onGap(after.incarnation === upTo.incarnation ? upTo.sequence - after.sequence : 0);
+        this.#untold = undefined;
+        this.#stats.onGap(after, upTo);
         this.#step({ type: 'gap', after, upTo, reason });
       },
-      head: (sequence) => this.#stats.onHead(sequence, Date.now()),
+      head: (sequence) => {
+        this.#stats.onHead(sequence, Date.now());
+        // A gap may follow at once: then this is the head of what comes behind it.
+        queueMicrotask(() => this.#tellHead(sequence));
+      },
       failed: (failure) => this.#step({ type: 'source-failed', failure }),
     });
+  }
+
+  /** A batch without a record, where the lane goes on: nothing else may follow for long. */
+  #tellHead(sequence: number): void {
+    const at = this.#untold;
+    if (at === undefined) return;
+    this.#untold = undefined;
+    const batch = new BatchBuilder(at.incarnation, at.sequence, 0);
+    batch.headSequence = sequence;
+    batch.firstSeconds = Math.floor(Date.now() / 1000);
+    this.#step({ type: 'batch', batch });
   }
 
   frame(frame: Frame): void {
@@ -134,9 +166,11 @@ export class SendingEnd {
       return;
     }
     this.#stats.wireBytes += frame.length;
+    this.#stats.onBatchHead(batch.incarnation, Math.max(batch.headSequence, batch.lastSequence));
     const onTheWay: OnTheWay = {
       last: { incarnation: batch.incarnation, sequence: batch.lastSequence },
       records: batch.count,
+      filtered: batch.filtered,
       bytes,
       firstMs: batch.firstSeconds * 1000,
       sentMs: performance.now(),
@@ -153,6 +187,7 @@ export class SendingEnd {
   /** Everything up to `position` is stored: count it. */
   #settled(position: Position): void {
     const nowMs = performance.now();
+    if (position.sequence !== this.#stats.stored?.sequence) this.#settledMs = nowMs;
     // The newest batch that the position covers; whatever went before it is covered too, of an earlier incarnation as well.
     const covered = this.#onTheWay.findLastIndex(
       ({ last }) => last.incarnation === position.incarnation && last.sequence <= position.sequence,
@@ -160,6 +195,9 @@ export class SendingEnd {
     for (const batch of this.#onTheWay.splice(0, covered + 1)) {
       this.#stats.records += batch.records;
       this.#stats.bytes += batch.bytes;
+      // Left out here because the sink would drop them as loops. Counted once they are passed for good.
+      this.#stats.loopDrops += batch.filtered;
+      if (batch.records === 0) continue;
       this.#stats.observer.batch({
         records: batch.records,
         bytes: batch.bytes,

@@ -1,56 +1,36 @@
-import type { SinkLane, TailRecord } from '../brokers/broker.ts';
+import type { SinkLane } from '../brokers/broker.ts';
 import type { StreamInfo } from '../brokers/nats/api.ts';
 import type { NatsLink } from '../brokers/nats/connection.ts';
 import type { ControlStore } from '../brokers/nats/control-store.ts';
 import { JetStreamSinkLog } from '../brokers/nats/js-sink-log.ts';
 import { OriginIndex } from '../dedupe/origin-index.ts';
 import { SinkWriter } from '../lane/sink-writer.ts';
-import type { AppendMode, SinkWriterEffect, SinkWriterEvent, StoredEffect } from '../lane/sink-writer-events.ts';
-import { WitnessHistory } from '../lane/witness-history.ts';
+import {
+  type AppendMode,
+  type RecordGapEffect,
+  type SinkWriterEffect,
+  type SinkWriterEvent,
+  type StoredEffect,
+  sinkWriterDefaults,
+} from '../lane/sink-writer-events.ts';
 import type { Logger } from '../lib/logger.ts';
 import { pause } from '../lib/pause.ts';
-import type { InBatch } from '../wire/batch.ts';
-import type { Gap } from '../wire/frame.ts';
-import { formatPosition, type Position, payloadDigest, type Witness } from '../wire/position.ts';
+import { Waiters } from '../lib/waiters.ts';
+import type { CreatePlan } from '../topology/plan.ts';
 import { type Failure, FailureError, failureFrom } from '../wire/reasons.ts';
-import { checkKind, checkpointOf, recall } from './sink-recall.ts';
+import { SinkCensus } from './sink-census.ts';
+import { type LaneEntry, SinkCheckpoints } from './sink-checkpoints.ts';
+import { enterGap } from './sink-gaps.ts';
+import { SinkMaker } from './sink-maker.ts';
+import { type OpeningContext, SinkOpening } from './sink-opening.ts';
+import { SinkOrigins } from './sink-origins.ts';
+import { checkKind, findDigest, lostTail, mayHold, recall } from './sink-recall.ts';
+import { holdOn, type SinkSession, type SinkSessionEvents, withBeginning } from './sink-session.ts';
+import { findStart, forgetPrevious, type LaneBeginning, type StartContext } from './sink-start.ts';
 
 const checkpointMs = 1000;
 const tickMs = 1000;
 const retryMs = 1000;
-
-/** What a session of a lane hears from its sink stream. */
-export interface SinkSessionEvents {
-  stored(effect: StoredEffect): void;
-  /** The session is over: the sink refuses, or another session took the lane. */
-  ended(failure: Failure): void;
-}
-
-/** A session's hold on its lane in the sink. */
-export interface SinkSession {
-  readonly epoch: number;
-  readonly cursor: Position | undefined;
-  readonly witnesses: readonly Witness[];
-  append(batch: InBatch): void;
-  gap(gap: Gap): void;
-  /** Ends the session; what is in flight is resolved before the lane opens again. */
-  close(): void;
-}
-
-class LaneEntry {
-  readonly id: string;
-  history = new WitnessHistory();
-  revision = 0;
-  /** There is something that the checkpoint does not say yet. */
-  dirty = false;
-  saving: Promise<void> | undefined;
-  session: { readonly epoch: number; readonly events: SinkSessionEvents } | undefined;
-  readonly idle: (() => void)[] = [];
-
-  constructor(id: string) {
-    this.id = id;
-  }
-}
 
 export interface SinkStreamOptions {
   readonly link: NatsLink;
@@ -58,6 +38,9 @@ export interface SinkStreamOptions {
   readonly cluster: string;
   readonly stream: string;
   readonly log: Logger;
+  /** Others write the stream by design. */
+  readonly shared?: boolean;
+  readonly writer?: Partial<typeof sinkWriterDefaults>;
 }
 
 /**
@@ -68,26 +51,77 @@ export class SinkStream {
   readonly #options: SinkStreamOptions;
   readonly #log: Logger;
   readonly #place: string;
+  #shared: boolean;
+  #index = new OriginIndex();
   #sink: JetStreamSinkLog;
   #writer: SinkWriter;
-  readonly #lanes = new Map<string, LaneEntry>();
+  readonly #lanes: SinkCheckpoints;
+  readonly #origins: SinkOrigins;
+  readonly #maker: SinkMaker;
+  readonly #opening: OpeningContext;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #stopped = new AbortController();
   /** Present while the stream cannot be used at all: missing, of an unsuitable kind, unreachable. */
   #failure: Failure | undefined = { reason: 'nats-unreachable', detail: 'not connected yet' };
   #info: StreamInfo | undefined;
-  /** Everything above this was scanned at start; a lane without a checkpoint may have records below. */
-  #scannedFrom = 0;
+  #census: SinkCensus | undefined;
+  /** The connection was lost since the sink was last read, or the writer is in doubt: the sink may have come back with less. */
+  #doubtful = false;
   #starting = false;
-  #opened: (() => void)[] = [];
+  /** Those who wait until the sink is known, or what is wrong with it. */
+  readonly #opened = new Waiters();
   #unlisten: (() => void) | undefined;
 
   constructor(options: SinkStreamOptions) {
     this.#options = options;
     this.#place = `${options.cluster}/${options.stream}`;
     this.#log = options.log.child({ stream: options.stream });
+    this.#shared = options.shared ?? false;
     this.#sink = this.#makeSink();
-    this.#writer = new SinkWriter(this.#sink, new OriginIndex(), this.#place);
+    this.#writer = this.#makeWriter();
+    const { link, store, stream } = options;
+    this.#maker = new SinkMaker({ link, stream, log: this.#log });
+    this.#origins = new SinkOrigins({ store, stream, log: this.#log });
+    this.#lanes = new SinkCheckpoints({
+      store,
+      stream,
+      log: this.#log,
+      writer: () => this.#writer,
+      replicas: () => this.#replicas(),
+      signal: this.#stopped.signal,
+      findDigest: (lane) => findDigest(this.#writer.lane(lane), this.#sink),
+      superseded: (entry, failure) => this.#endSession(entry, failure),
+    });
+    this.#opening = {
+      lanes: this.#lanes,
+      writer: () => this.#writer,
+      failure: () => this.failure,
+      opened: this.#opened,
+      reread: () => {
+        this.#doubtful = true;
+        this.#step({ type: 'reread' });
+      },
+      mayHold: (one) => mayHold(one, this.#writer.storedUpTo, { sink: this.#sink, place: this.#place }),
+      stopped: this.#stopped.signal,
+    };
+  }
+
+  #makeWriter(): SinkWriter {
+    this.#index = new OriginIndex();
+    const options = { ...sinkWriterDefaults, ...this.#options.writer, shared: this.#shared };
+    return new SinkWriter(this.#sink, this.#index, this.#place, options);
+  }
+
+  /** Others write the stream by design, or do so no longer. */
+  set shared(shared: boolean) {
+    if (shared === this.#shared) return;
+    this.#shared = shared;
+    this.#step({ type: 'shared', shared });
+  }
+
+  /** A lane brings a plan for the stream if it is missing; undefined: it has none any more. A stream that exists is left as it is. */
+  create(lane: string, plan: CreatePlan | undefined): void {
+    this.#maker.plan(lane, plan);
   }
 
   #makeSink(): JetStreamSinkLog {
@@ -110,14 +144,13 @@ export class SinkStream {
     const failure: Failure = { reason: 'sink-blocked', detail: 'the sink stream lost records; reading it anew' };
     this.#sink.close();
     this.#sink = this.#makeSink();
-    const sessions = [...this.#lanes.values()];
-    this.#lanes.clear();
-    this.#writer = new SinkWriter(this.#sink, new OriginIndex(), this.#place);
+    const sessions = this.#lanes.reset([]);
+    this.#writer = this.#makeWriter();
     this.#info = undefined;
     this.#failure = failure;
     for (const { session, idle } of sessions) {
       session?.events.ended(failure);
-      for (const resolve of idle) resolve();
+      idle.release();
     }
     void this.#begin();
   }
@@ -132,9 +165,19 @@ export class SinkStream {
   }
 
   start(): void {
-    this.#unlisten = this.#options.link.listen({ connected: () => void this.#begin() });
+    this.#unlisten = this.#options.link.listen({
+      connected: () => void this.#begin(),
+      disconnected: () => {
+        this.#doubtful = true;
+      },
+    });
     this.#every(tickMs, () => this.#step({ type: 'tick' }));
     this.#every(checkpointMs, () => void this.#saveAll());
+  }
+
+  /** The checkpoints may be lost: they are written again. */
+  keepAgain(): void {
+    for (const entry of this.#lanes.values()) entry.dirty = true;
   }
 
   /** Saves what the checkpoints do not say yet, and ends. */
@@ -142,9 +185,12 @@ export class SinkStream {
     this.#stopped.abort();
     this.#unlisten?.();
     for (const timer of this.#timers) clearInterval(timer);
-    for (const entry of this.#lanes.values())
+    for (const entry of this.#lanes.values()) {
       this.#endSession(entry, { reason: 'draining', detail: 'the daemon stops' });
-    await this.#saveAll();
+      entry.idle.release();
+    }
+    this.#opened.release();
+    await this.#saveAll(true);
     this.#sink.close();
   }
 
@@ -152,47 +198,67 @@ export class SinkStream {
    * Opens a session of a lane: waits until the stream is known, ends an older session, and wins the epoch. Throws
    * FailureError with what stands in the way.
    */
-  async open(lane: SinkLane, events: SinkSessionEvents, signal: AbortSignal): Promise<SinkSession> {
-    await this.#ready(signal);
-    const entry = this.#entry(lane.id);
+  async open(
+    lane: SinkLane,
+    plan: LaneBeginning,
+    events: SinkSessionEvents,
+    signal: AbortSignal,
+  ): Promise<SinkSession> {
+    try {
+      return await this.#open(lane, plan, events, signal);
+    } catch (error) {
+      const { reason, detail } = await this.#maker.help(failureFrom(error));
+      throw new FailureError(reason, detail, { cause: error });
+    }
+  }
+
+  async #open(lane: SinkLane, plan: LaneBeginning, events: SinkSessionEvents, signal: AbortSignal) {
+    const opening = new SinkOpening(this.#opening, signal);
+    await opening.ready();
+    const entry = this.#lanes.entry(lane.id);
     this.#endSession(entry, { reason: 'superseded', detail: 'a newer session of this lane opens' });
-    await this.#idle(entry);
-    await this.#findCursor(entry);
-    const epoch = await this.#winEpoch(entry);
-    if (signal.aborted || entry.session !== undefined || this.#lanes.get(lane.id) !== entry)
-      throw new FailureError('superseded', 'another session opened meanwhile');
+    await opening.idle(entry);
+    const revision = await opening.takeOver(entry);
+    const old = plan.previously === undefined ? undefined : this.#lanes.entry(plan.previously);
+    if (old !== undefined && old.session === undefined) await opening.takeOver(old);
+    const context: StartContext = {
+      stream: this.#options.stream,
+      log: this.#log,
+      writer: this.#writer,
+      census: this.#census!,
+      lanes: this.#lanes,
+      idle: (one) => opening.idle(one),
+      findDigest: (one) => findDigest(one, this.#sink),
+    };
+    const start = await findStart(plan, context);
+    opening.check(entry);
+    const epoch = await this.#lanes.winEpoch(entry, revision);
+    await forgetPrevious(plan, context);
+    opening.check(entry);
     entry.session = { epoch, events };
     const state = this.#writer.lane(lane.id);
     this.#step({ type: 'open', lane, epoch });
-    const closed = () => entry.session?.epoch !== epoch;
-    return {
-      epoch,
-      cursor: state.cursor,
-      witnesses: entry.history.list(),
-      append: (batch) => closed() || this.#step({ type: 'batch', lane: lane.id, epoch, batch }),
-      gap: ({ after, upTo, reason }) =>
-        closed() || this.#step({ type: 'gap', lane: lane.id, epoch, after, upTo, reason }),
-      close: () => {
-        if (closed()) return;
+    const isOpen = () => entry.session?.epoch === epoch;
+    const session = holdOn(state, epoch, entry.history.list(), {
+      isOpen,
+      step: (event) => this.#step(event),
+      end: () => {
         entry.session = undefined;
-        this.#step({ type: 'close', lane: lane.id, epoch });
       },
-    };
+    });
+    if (start === undefined) return session;
+    return withBeginning({ ...session, start }, events.stored, lane.id, (at) => {
+      state.moveCursor(at);
+      if (start.at === 'new') entry.began = at;
+      entry.dirty = true;
+      return this.#lanes.settle(entry, isOpen);
+    });
   }
 
   #every(ms: number, work: () => void): void {
     const timer = setInterval(work, ms);
     timer.unref();
     this.#timers.push(timer);
-  }
-
-  #entry(id: string): LaneEntry {
-    let entry = this.#lanes.get(id);
-    if (entry === undefined) {
-      entry = new LaneEntry(id);
-      this.#lanes.set(id, entry);
-    }
-    return entry;
   }
 
   /** Finds out what the stream is and what it holds; tries again until it knows. */
@@ -203,40 +269,31 @@ export class SinkStream {
       try {
         const info = await this.#sink.facts();
         checkKind(info);
-        const checkpoints = await this.#options.store.checkpoints(this.#options.stream, info.config.num_replicas);
-        this.#scannedFrom = await recall(checkpoints, {
+        const { num_replicas: replicas } = info.config;
+        const checkpoints = await this.#options.store.checkpoints(this.#options.stream, replicas);
+        const scannedFrom = await recall(checkpoints, await this.#origins.load(replicas), {
           info,
           sink: this.#sink,
           writer: this.#writer,
+          index: this.#index,
           place: this.#place,
           log: this.#log,
         });
-        for (const { lane, witnesses } of checkpoints)
-          if (this.#writer.lane(lane).cursor !== undefined) this.#entry(lane).history = new WitnessHistory(witnesses);
+        this.#log.info('sink-read', { from: scannedFrom, last: info.state.last_seq });
+        this.#lanes.reset(checkpoints);
+        const { link, stream } = this.#options;
+        this.#census = new SinkCensus({ link, stream, place: this.#place, signal: this.#stopped.signal, scannedFrom });
         this.#info = info;
         this.#failure = undefined;
-        this.#step({ type: 'start', accounted: this.#scannedFrom });
+        this.#step({ type: 'start', accounted: scannedFrom });
       } catch (error) {
-        const failure = failureFrom(error);
+        const failure = await this.#maker.help(failureFrom(error));
         if (failure.reason !== this.#failure?.reason) this.#log.warn('sink-unavailable', { ...failure });
         this.#failure = failure;
         await pause(retryMs, this.#stopped.signal);
       }
     }
     this.#starting = false;
-  }
-
-  async #ready(signal: AbortSignal): Promise<void> {
-    while (!this.#writer.isOpen || this.#failure !== undefined) {
-      const failure = this.failure;
-      if (failure !== undefined) throw new FailureError(failure.reason, failure.detail);
-      await new Promise<void>((resolve) => {
-        this.#opened.push(resolve);
-        signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-      if (signal.aborted || this.#stopped.signal.aborted)
-        throw new FailureError('draining', 'the session was given up');
-    }
   }
 
   #endSession(entry: LaneEntry, failure: Failure): void {
@@ -247,79 +304,24 @@ export class SinkStream {
     this.#step({ type: 'close', lane: entry.id, epoch: session.epoch });
   }
 
-  async #idle(entry: LaneEntry): Promise<void> {
-    while (this.#writer.lane(entry.id).inFlight > 0) await new Promise<void>((resolve) => entry.idle.push(resolve));
-  }
-
-  /** A lane without checkpoint whose records may lie below what was scanned; and the digest of its newest record. */
-  async #findCursor(entry: LaneEntry): Promise<void> {
-    const state = this.#writer.lane(entry.id);
-    if (state.cursor === undefined && this.#scannedFrom > 0) {
-      this.#log.info('lane-scan', { lane: entry.id, upTo: this.#scannedFrom });
-      await this.#sink.tail(0, (sequence, record) => {
-        if (record?.lane === entry.id && sequence <= this.#scannedFrom) state.observe(record, false);
-      });
-    }
-    const last = state.last;
-    if (last !== undefined && last.digest === undefined) {
-      const found = await this.#sink.messageAt(last.sinkSequence);
-      if (found !== undefined) last.digest = payloadDigest(found.payload);
-    }
-    const witness = state.witness();
-    if (witness !== undefined) entry.history.add(witness);
-  }
-
-  /** The epoch is the revision of the checkpoint that this session writes: an older writer's next write then fails. */
-  async #winEpoch(entry: LaneEntry): Promise<number> {
-    await entry.saving;
-    const known = await this.#options.store.checkpoint(this.#options.stream, entry.id, this.#replicas());
-    entry.revision = known?.revision ?? 0;
-    entry.revision = await this.#write(entry);
-    return entry.revision;
-  }
-
   #replicas(): number {
     return this.#info?.config.num_replicas ?? 1;
   }
 
-  async #write(entry: LaneEntry): Promise<number> {
-    entry.dirty = false;
-    const checkpoint = checkpointOf(this.#writer, entry.id, entry.history);
-    return this.#options.store.saveCheckpoint(this.#options.stream, checkpoint, entry.revision, this.#replicas());
-  }
-
-  async #saveAll(): Promise<void> {
-    await Promise.all([...this.#lanes.values()].map((entry) => this.#save(entry)));
-  }
-
-  #save(entry: LaneEntry): Promise<void> {
-    if (!entry.dirty || entry.revision === 0) return entry.saving ?? Promise.resolve();
-    entry.saving ??= this.#write(entry)
-      .then(
-        (revision) => {
-          entry.revision = revision;
-        },
-        (error: unknown) => {
-          const failure = failureFrom(error);
-          entry.dirty = true;
-          this.#log.warn('checkpoint-failed', { lane: entry.id, ...failure });
-          if (failure.reason === 'superseded') this.#endSession(entry, failure);
-        },
-      )
-      .finally(() => {
-        entry.saving = undefined;
-      });
-    return entry.saving;
+  async #saveAll(last = false): Promise<void> {
+    const origins = this.#info && this.#origins.save(this.#writer, this.#info, performance.now(), last);
+    await Promise.all([this.#lanes.save(), origins]);
   }
 
   #step(event: SinkWriterEvent): void {
     for (const effect of this.#writer.step(event, performance.now())) this.#perform(effect);
-    if (this.#writer.isOpen && this.#opened.length > 0) for (const resolve of this.#opened.splice(0)) resolve();
+    if (this.#writer.isOpen) this.#opened.release();
   }
 
   #perform(effect: SinkWriterEffect): void {
     switch (effect.type) {
       case 'read':
+        if (effect.doubtful) this.#doubtful = true;
         void this.#read(effect.after, effect.delayMs);
         break;
       case 'stored':
@@ -329,19 +331,19 @@ export class SinkStream {
         void this.#recordGap(effect);
         break;
       case 'refused': {
-        const entry = this.#entry(effect.lane);
+        const entry = this.#lanes.entry(effect.lane);
         const session = entry.session;
         entry.session = undefined;
         session?.events.ended(effect.failure);
         break;
       }
       case 'idle':
-        for (const resolve of this.#entry(effect.lane).idle.splice(0)) resolve();
+        this.#lanes.entry(effect.lane).idle.release();
         break;
       case 'health':
         if (effect.failure === undefined) this.#log.info('sink-healthy');
         else this.#log.warn('sink-blocked', { ...effect.failure });
-        if (effect.failure !== undefined) for (const resolve of this.#opened.splice(0)) resolve();
+        if (effect.failure !== undefined) this.#opened.release();
         break;
       case 'mode':
         this.#log.info('append-mode', { mode: effect.mode });
@@ -350,45 +352,47 @@ export class SinkStream {
   }
 
   #onStored(effect: StoredEffect): void {
-    const entry = this.#entry(effect.lane);
+    const entry = this.#lanes.entry(effect.lane);
     entry.dirty = true;
     if (entry.session?.epoch === effect.epoch) entry.session.events.stored(effect);
   }
 
   async #read(after: number, delayMs: number): Promise<void> {
+    const writer = this.#writer;
+    // A writer that was replaced meanwhile has nothing to do with the present one.
+    const isLate = () => this.#stopped.signal.aborted || writer !== this.#writer;
     if (delayMs > 0) await pause(delayMs, this.#stopped.signal);
-    if (this.#stopped.signal.aborted) return;
+    if (isLate()) return;
     try {
-      const writer = this.#writer;
-      const lastSequence = await this.#sink.tail(after, (sequence: number, record: TailRecord | undefined) =>
-        writer.observe(sequence, record),
-      );
-      if (writer !== this.#writer) return;
-      if (lastSequence < after) this.#rebuild(lastSequence);
+      const census = this.#census?.reader(after);
+      const lastSequence = await this.#sink.tail(after, (sequence, record, block) => {
+        writer.observe(sequence, record);
+        census?.(sequence, record, block);
+      });
+      if (isLate()) return;
+      const lost = this.#doubtful && (await lostTail(writer, after, { sink: this.#sink, place: this.#place }));
+      if (isLate()) return;
+      this.#doubtful = false;
+      if (lost || lastSequence < writer.storedUpTo) this.#rebuild(lastSequence);
       else this.#step({ type: 'tail', lastSequence });
     } catch (error) {
-      this.#step({ type: 'read-failed', failure: failureFrom(error) });
+      if (isLate()) return;
+      const failure = await this.#maker.help(failureFrom(error));
+      if (!isLate()) this.#step({ type: 'read-failed', failure });
     }
   }
 
-  async #recordGap({
-    lane,
-    epoch,
-    after,
-    upTo,
-    reason,
-  }: Extract<SinkWriterEffect, { type: 'record-gap' }>): Promise<void> {
-    this.#log.warn('gap', { lane, reason, after: formatPosition(after), upTo: formatPosition(upTo) });
-    while (this.#entry(lane).session?.epoch === epoch) {
-      try {
-        const at = new Date().toISOString();
-        await this.#options.store.recordGap({ lane, after, upTo, reason, at }, this.#replicas());
-        this.#step({ type: 'gap-recorded', lane, epoch });
-        return;
-      } catch (error) {
-        this.#log.warn('ledger-failed', { lane, ...failureFrom(error) });
-        await pause(retryMs, this.#stopped.signal);
-      }
-    }
+  async #recordGap({ lane, epoch, after, upTo, reason }: RecordGapEffect): Promise<void> {
+    const entered = await enterGap(
+      { lane, after, upTo, reason },
+      {
+        store: this.#options.store,
+        log: this.#log,
+        replicas: this.#replicas(),
+        isOpen: () => this.#lanes.entry(lane).session?.epoch === epoch,
+        signal: this.#stopped.signal,
+      },
+    );
+    if (entered) this.#step({ type: 'gap-recorded', lane, epoch });
   }
 }

@@ -1,6 +1,5 @@
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -33,30 +32,4 @@ export function syncsPerSecond(dir: string): number {
     closeSync(file);
     rmSync(path, { force: true });
   }
-}
-
-/** Below the ports that systems lend to outgoing connections: ours must still be free when a killed server comes back. */
-const firstPort = 20_000;
-const portCount = 12_000;
-
-/** Ports of 127.0.0.1 that were free a moment ago. */
-export async function freePorts(count: number): Promise<number[]> {
-  const found = new Set<number>();
-  for (let tries = 0; found.size < count; tries++) {
-    if (tries > 1000) throw new Error(`no ${count} free ports from ${firstPort} on`);
-    const port = firstPort + Math.floor(Math.random() * portCount);
-    if (!found.has(port) && (await isFree(port))) found.add(port);
-  }
-  return [...found];
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE' || error.code === 'EACCES') resolve(false);
-      else reject(error);
-    });
-    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
-  });
 }

@@ -29,12 +29,12 @@ it('writes plain lines now and then anywhere else', () => {
   };
   const screen = openScreen({ out: write, columns: () => undefined }, () => nowMs);
   screen.show(['1']);
-  nowMs = 500;
+  nowMs = 3900;
   screen.show(['2']);
   screen.event('bang');
-  nowMs = 2100;
+  nowMs = 4100;
   screen.show(['3']);
-  nowMs = 2200;
+  nowMs = 4200;
   screen.show(['4']);
   screen.settle();
   screen.settle();

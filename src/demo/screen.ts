@@ -15,7 +15,7 @@ export interface ScreenOptions {
 }
 
 /** How often a place that keeps everything is told how things stand. */
-const plainEveryMs = 2000;
+const plainEveryMs = 4000;
 
 export function openScreen(options: ScreenOptions, now: () => number = () => performance.now()): Screen {
   return options.columns() === undefined ? plain(options.out, now) : live(options);

@@ -85,6 +85,12 @@ export class Site {
     await this.#endDaemon('SIGKILL');
   }
 
+  /** SIGKILL for the daemon. Its server ends with it where the system sees to that, and else when the next daemon starts. */
+  async killDaemon(): Promise<void> {
+    this.#wanted = false;
+    await this.#endDaemon('SIGKILL');
+  }
+
   /** SIGKILL for the server; the daemon starts it again. */
   async killServer(): Promise<void> {
     const server = this.#serverPid();

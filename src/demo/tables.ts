@@ -8,7 +8,7 @@ export interface LaneView {
   /** As last heard of; undefined before that. */
   readonly stored: number | undefined;
   readonly perSecond: number | undefined;
-  /** Of the sending daemon; undefined while that does not answer. */
+  /** As a daemon says; undefined while none does. */
   readonly state: string | undefined;
 }
 
@@ -24,7 +24,7 @@ export function laneTable(at: string, lanes: readonly LaneView[]): string[] {
     orUnknown(perSecond, formatCount),
     state ?? blank,
   ]);
-  return aligned([at, 'sent', 'stored', 'lag', 'records/s', 'state'], rows, [8, 8, 8, 9]);
+  return aligned([at, 'sent', 'stored', 'lag', 'per s', 'state'], rows, [7, 7, 7, 7]);
 }
 
 /** The verdict: a line per lane. */
@@ -35,7 +35,7 @@ export function verdictTable(verdicts: readonly LaneVerdict[]): string[] {
     ...[sent, stored, duplicates, outOfOrder, lost, ...(withAltered ? [altered] : [])].map(formatCount),
   ]);
   const columns = ['lane', 'sent', 'stored', 'duplicates', 'out of order', 'lost'];
-  return aligned(withAltered ? [...columns, 'altered'] : columns, rows, [8, 8]);
+  return aligned(withAltered ? [...columns, 'altered'] : columns, rows, [7, 7]);
 }
 
 /** First and any column without numbers to the left, numbers to the right. `widths`: at least, from the second column on. */

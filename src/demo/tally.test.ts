@@ -1,14 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { numberOf, type Reading, readingOf } from './reading.ts';
+import { numberOf, orderOf, readingOf, recipeOf, type SentRecord } from './records.ts';
 import { isClean, Tally } from './tally.ts';
 
-const reading = (n: number): Reading => readingOf('plant-a', n, Date.UTC(2026, 0, 1), 1000);
-const prefix = 'fleet.plant-a.';
+const pace = { startMs: Date.UTC(2026, 0, 1), perSecond: 1000 };
+const begins = 'fleet.plant-a.';
+const record = (n: number): SentRecord => {
+  const { subject, payload } = readingOf('plant-a', n, pace);
+  return { subject: `${begins}${subject}`, payload };
+};
 
-/** The verdict over a sink that holds the readings with these numbers, in this order. */
-function verdictOf(sent: number, numbers: readonly number[], more: readonly Reading[] = []) {
-  const tally = new Tally({ lane: 'telemetry/plant-a/hub', subjectPrefix: prefix, reading });
-  for (const { subject, payload } of [...numbers.map(reading), ...more]) tally.observe(`${prefix}${subject}`, payload);
+/** The verdict over a sink that holds the records with these numbers, in this order. */
+function verdictOf(sent: number, numbers: readonly number[], more: readonly SentRecord[] = []) {
+  const tally = new Tally({ lane: 'telemetry/plant-a/hub', begins, record });
+  for (const { subject, payload } of [...numbers.map(record), ...more]) tally.observe(subject, payload);
   return tally.verdict(sent);
 }
 
@@ -35,26 +39,30 @@ describe('Tally', () => {
   });
 
   it('tells a record that came through changed', () => {
-    const { subject, payload } = reading(2);
+    const { subject, payload } = record(2);
     const changed = { subject, payload: payload.replace('"unit"', '"Unit"') };
     expect(verdictOf(2, [1], [changed])).toMatchObject({ stored: 2, altered: 1, lost: 1 });
-    expect(verdictOf(2, [1], [{ subject: 'press.other', payload }])).toMatchObject({ altered: 1, lost: 1 });
+    expect(verdictOf(2, [1], [{ subject: `${begins}press.other`, payload }])).toMatchObject({ altered: 1, lost: 1 });
   });
 
   it('leaves the records of another lane alone', () => {
-    const tally = new Tally({ lane: 'telemetry/plant-a/hub', subjectPrefix: prefix, reading });
-    expect(tally.observe('fleet.plant-b.press.1.temperature', reading(1).payload)).toBe(false);
+    const tally = new Tally({ lane: 'telemetry/plant-a/hub', begins, record });
+    expect(tally.observe('fleet.plant-b.press.1.temperature', record(1).payload)).toBe(false);
     expect(tally.verdict(1)).toMatchObject({ stored: 0, lost: 1 });
   });
 });
 
-describe('readingOf', () => {
-  it('makes the same reading from the same number, and says which it is', () => {
+describe.each([
+  ['readingOf', readingOf, /^press\.\d+\.(temperature|pressure|vibration)$/],
+  ['recipeOf', recipeOf, /^recipe\.[a-z]+$/],
+  ['orderOf', orderOf, /^order\.plant-a\.[a-z]+$/],
+])('%s', (_, make, subject) => {
+  it('makes the same record from the same number, and says which it is', () => {
     for (const n of [1, 2, 500, 1_234_567]) {
-      expect(reading(n)).toEqual(reading(n));
-      expect(numberOf(reading(n).payload)).toBe(n);
-      expect(JSON.parse(reading(n).payload)).toMatchObject({ plant: 'plant-a', n });
-      expect(reading(n).subject).toMatch(/^press\.\d+\.(temperature|pressure|vibration)$/);
+      expect(make('plant-a', n, pace)).toEqual(make('plant-a', n, pace));
+      expect(numberOf(make('plant-a', n, pace).payload)).toBe(n);
+      expect(JSON.parse(make('plant-a', n, pace).payload)).toMatchObject({ n, from: 'plant-a' });
+      expect(make('plant-a', n, pace).subject).toMatch(subject);
     }
     expect(numberOf('hello')).toBeUndefined();
   });

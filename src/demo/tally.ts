@@ -1,4 +1,4 @@
-import { numberOf, type Reading } from './reading.ts';
+import { numberOf, type SentRecord } from './records.ts';
 
 /** How a lane came through: what was sent, and what its sink holds of it. */
 export interface LaneVerdict {
@@ -19,18 +19,19 @@ export function isClean({ sent, stored, duplicates, outOfOrder, lost, altered }:
 
 export interface TallyOptions {
   readonly lane: string;
-  /** What stands before the subject of the reading, at the sink. */
-  readonly subjectPrefix: string;
-  readonly reading: (n: number) => Reading;
+  /** What the subjects of its records begin with at the sink, and no others there. */
+  readonly begins: string;
+  /** Record `n` as it has to be at the sink. */
+  readonly record: (n: number) => SentRecord;
 }
 
 /**
- * Counts what a sink holds of one lane, from its first record to its last. It knows nothing of Causeway: only what was sent, by
+ * Counts what a stream holds of one lane, from its first record to its last. It knows nothing of Causeway: only what was sent, by
  * its number, and in which order.
  */
 export class Tally {
   readonly #options: TallyOptions;
-  /** 1 at the number of each reading that was found. */
+  /** 1 at the number of each record that was found. */
   #found = new Uint8Array(1024);
   #distinct = 0;
   #highest = 0;
@@ -43,14 +44,14 @@ export class Tally {
     this.#options = options;
   }
 
-  /** Takes in the next record of the sink; false if it belongs to another lane. */
+  /** Takes in the next record of the stream; false if it is none of the lane. */
   observe(subject: string, payload: string): boolean {
-    const { subjectPrefix, reading } = this.#options;
-    if (!subject.startsWith(subjectPrefix)) return false;
+    const { begins, record } = this.#options;
+    if (!subject.startsWith(begins)) return false;
     this.#stored++;
     const n = numberOf(payload);
-    const expected = n === undefined ? undefined : reading(n);
-    if (n === undefined || payload !== expected?.payload || subject !== `${subjectPrefix}${expected.subject}`) {
+    const expected = n === undefined ? undefined : record(n);
+    if (n === undefined || payload !== expected?.payload || subject !== expected.subject) {
       this.#altered++;
       return true;
     }
@@ -65,7 +66,7 @@ export class Tally {
     return true;
   }
 
-  /** `sent`: readings 1 to `sent` were stored at the source. */
+  /** `sent`: records 1 to `sent` were stored at the source. */
   verdict(sent: number): LaneVerdict {
     let unsent = 0;
     for (let n = sent + 1; n <= this.#highest; n++) if (this.#marked(n)) unsent++;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { BatchBuilder, decodeBatch, type InBatch } from '../wire/batch.ts';
-import type { Gap } from '../wire/frame.ts';
+import { type Gap, protocolVersions } from '../wire/frame.ts';
 import { LaneReceiver, negotiate } from './lane-receiver.ts';
 
 const none = new Uint8Array();
@@ -76,7 +76,9 @@ test('after the end nothing is taken any more', () => {
 });
 
 test('two daemons speak the highest version that both know, or say why not', () => {
-  expect(negotiate(1, 3)).toBe(1);
-  expect(negotiate(2, 3)).toMatchObject({ reason: 'version-mismatch' });
+  const { max } = protocolVersions;
+  expect(negotiate(1, max + 2)).toBe(max);
+  expect(negotiate(1, 1)).toBe(1);
+  expect(negotiate(max + 1, max + 2)).toMatchObject({ reason: 'version-mismatch' });
   expect(negotiate(0, 0)).toMatchObject({ reason: 'version-mismatch' });
 });

@@ -1,6 +1,6 @@
 import type { BatchBuilder } from '../wire/batch.ts';
 import type { Frame, Opening } from '../wire/frame.ts';
-import type { Position } from '../wire/position.ts';
+import { formatPosition, type Position } from '../wire/position.ts';
 import type { Failure, Reason } from '../wire/reasons.ts';
 
 export type SenderEvent =
@@ -40,14 +40,16 @@ export class LaneSender {
   #allowed = -1;
   #sent: Position | undefined;
   #stored: Position | undefined;
+  /** How far the session came in each incarnation of the source that it saw; there are few. */
+  readonly #reached = new Map<string, number>();
   #state: 'open' | 'draining' | 'closed' = 'open';
   #effects: SenderEffect[] = [];
 
   constructor(opening: Pick<Opening, 'epoch' | 'cursor' | 'creditLimit'>, options: LaneSenderOptions) {
     this.#epoch = opening.epoch;
     this.#creditLimit = opening.creditLimit;
-    this.#sent = opening.cursor;
     this.#stored = opening.cursor;
+    if (opening.cursor !== undefined) this.#reach(opening.cursor);
     this.#outboxBytes = options.outboxBytes;
   }
 
@@ -77,7 +79,7 @@ export class LaneSender {
       case 'gap':
         if (this.#state === 'open') {
           this.#frame++;
-          this.#sent = event.upTo;
+          this.#reach(event.upTo);
           const { after, upTo, reason } = event;
           this.#effects.push({
             type: 'send',
@@ -106,7 +108,7 @@ export class LaneSender {
     this.#frame++;
     this.#sentBytes += batch.rawBytes;
     this.#queuedBytes += batch.rawBytes;
-    this.#sent = { incarnation: batch.incarnation, sequence: batch.lastSequence };
+    this.#reach({ incarnation: batch.incarnation, sequence: batch.lastSequence });
     this.#effects.push({ type: 'send-batch', batch, frame: this.#frame });
     this.#pull();
   }
@@ -115,6 +117,13 @@ export class LaneSender {
     switch (frame.kind) {
       case 'ack':
         if (frame.epoch !== this.#epoch) return;
+        if (frame.stored !== undefined && this.#isBeyond(frame.stored)) {
+          this.#close({
+            reason: 'bad-frame',
+            detail: `${formatPosition(frame.stored)} is acknowledged and was never sent`,
+          });
+          return;
+        }
         this.#creditLimit = Math.max(this.#creditLimit, frame.creditLimit);
         if (frame.stored !== undefined) {
           this.#stored = frame.stored;
@@ -139,6 +148,16 @@ export class LaneSender {
       case 'welcome':
         this.#close({ reason: 'bad-frame', detail: `${frame.kind} sent to a sender` });
     }
+  }
+
+  #reach(position: Position): void {
+    this.#sent = position;
+    this.#reached.set(position.incarnation, position.sequence);
+  }
+
+  /** Further than anything that was sent: to believe that would be to lose records. */
+  #isBeyond(stored: Position): boolean {
+    return stored.sequence > (this.#reached.get(stored.incarnation) ?? -1);
   }
 
   #pull(): void {

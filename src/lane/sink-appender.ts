@@ -1,8 +1,10 @@
 import type { SinkLog } from '../brokers/broker.ts';
-import type { OriginIndex } from '../dedupe/origin-index.ts';
+import { type Origin, type OriginIndex, originTime, splitIdentity } from '../dedupe/origin-index.ts';
+import type { OriginSpace } from '../dedupe/origin-space.ts';
 import { payloadDigest } from '../wire/position.ts';
-import type { Failure } from '../wire/reasons.ts';
-import type { RecordView } from '../wire/record-view.ts';
+import { type Failure, failureFrom } from '../wire/reasons.ts';
+import { RecordView } from '../wire/record-view.ts';
+import { AppendWindow } from './append-window.ts';
 import type { BatchItem } from './sink-lane-state.ts';
 import type { AppendMode, SinkWriterOptions } from './sink-writer-events.ts';
 
@@ -25,6 +27,7 @@ export class SinkAppender {
   /** Appends of this round, and how many of them are known to be stored: a prefix. */
   sent = 0;
   done = 0;
+  readonly #window = new AppendWindow();
   #probing = false;
   /** When the sink last told its last sequence. */
   #freshAtMs = Number.NEGATIVE_INFINITY;
@@ -38,7 +41,8 @@ export class SinkAppender {
   /** How many records may be appended and not answered. */
   limit(options: SinkWriterOptions): number {
     if (this.careful || this.#probing) return 1;
-    return this.mode === 'id' ? options.maxInFlightIdRecords : options.maxInFlightRecords;
+    const most = this.mode === 'id' ? options.maxInFlightIdRecords : options.maxInFlightRecords;
+    return Math.min(most, this.#window.records);
   }
 
   /** True while one record alone shows whether the chain still fits: what it breaks costs no order. */
@@ -52,6 +56,7 @@ export class SinkAppender {
     this.sent = 0;
     this.done = 0;
     this.#fresh(nowMs);
+    this.#window.restart();
     this.#log.restart();
   }
 
@@ -63,11 +68,30 @@ export class SinkAppender {
     this.#probing = this.mode === 'chain' && nowMs - this.#freshAtMs > freshMs;
   }
 
-  /** The first `count` appends of this round are stored. */
-  answered(count: number, nowMs: number): void {
+  /**
+   * The first `count` appends of this round are stored, the last of them at `sinkSequence` (0: the sink held it already). True if others
+   * have written in between.
+   */
+  answered(count: number, sinkSequence: number, nowMs: number): boolean {
+    const place = this.base + count;
+    // What takes no place lets those behind it move up.
+    this.base = sinkSequence === 0 ? this.base - 1 : sinkSequence - count;
     this.done = count;
     this.careful = false;
+    this.#window.answered(count, nowMs);
     this.#fresh(nowMs);
+    return sinkSequence !== 0 && sinkSequence !== place;
+  }
+
+  /** What the window allowed has been sent. */
+  paused(nowMs: number): void {
+    this.#window.sent(this.sent, this.done, nowMs);
+  }
+
+  /** Something failed, and it is not known what: one record at a time until one is stored, and then not so many at once. */
+  beCareful(): void {
+    this.careful = true;
+    this.#window.unanswered(this.sent - this.done);
   }
 
   #fresh(nowMs: number): void {
@@ -75,8 +99,26 @@ export class SinkAppender {
     this.#freshAtMs = nowMs;
   }
 
+  /** Appends what the window allows of an item; true when its end is reached, or why it can go no further. */
+  walk(item: BatchItem, options: SinkWriterOptions): boolean | Failure {
+    const { view, batch } = item;
+    const limit = this.limit(options);
+    try {
+      while (this.sent - this.done < limit) {
+        if (!view.next()) return true;
+        if (view.sequence > batch.lastSequence || view.sequence < batch.firstSequence)
+          return { reason: 'bad-frame', detail: `record ${view.sequence} outside its batch` };
+        const failure = this.#append(item, view);
+        if (failure !== undefined) return failure;
+      }
+    } catch (error) {
+      return failureFrom(error);
+    }
+    return false;
+  }
+
   /** Appends the record the view stands on, unless the sink holds it. */
-  append(item: BatchItem, view: RecordView): Failure | undefined {
+  #append(item: BatchItem, view: RecordView): Failure | undefined {
     const { lane, batch } = item;
     const { sequence } = view;
     if (lane.holds(batch.incarnation, sequence)) {
@@ -88,8 +130,12 @@ export class SinkAppender {
       item.duplicates.add(sequence);
       return undefined;
     }
+    const unwelcome = foreignOrigin(item, view);
+    if (unwelcome !== undefined) return unwelcome;
     if (!this.#claim(item, view)) {
       item.duplicates.add(sequence);
+      // With nothing under way the sink has it.
+      if (this.sent > this.done) lane.tip = { incarnation: batch.incarnation, sequence };
       return undefined;
     }
     const expectLast = this.mode === 'chain' ? this.base + this.sent : undefined;
@@ -107,15 +153,24 @@ export class SinkAppender {
     this.sent++;
     item.appended++;
     item.walked = view.nextAt;
+    item.sentUpTo = Math.max(item.sentUpTo, sequence);
     lane.tip = { incarnation: batch.incarnation, sequence };
-    item.last = {
-      position: lane.tip,
-      seconds: view.seconds,
-      nanos: view.nanos,
-      sinkSequence: this.base + this.sent,
-      ...(view.nextAt === view.buffer.length ? { digest: digest(view) } : {}),
-    };
+    item.payloadStart = view.payloadStart;
+    item.payloadEnd = view.payloadEnd;
+    const { seconds, nanos } = view;
+    item.last = { position: lane.tip, seconds, nanos, sinkSequence: this.base + this.sent };
     return undefined;
+  }
+
+  /**
+   * Once an item is stored, every record that its batch accounts for is held, or began elsewhere: one that is sent on says so, and what
+   * a sender leaves out came from elsewhere too. So no number of it is left for a record to come, unless some were deleted at the source:
+   * another lane may have carried those before, and they are not told from the rest.
+   */
+  stored({ batch, space, partial }: BatchItem): void {
+    const { firstSequence: first, lastSequence: last } = batch;
+    if (partial || last < first || batch.count + batch.filtered !== last - first + 1) return;
+    this.#index.addEmpty(space, first, last);
   }
 
   /** I4: a record that was in this very stream before, or has come too far, is not taken in. */
@@ -130,12 +185,12 @@ export class SinkAppender {
   /** Notes that the sink will hold this record; false if it does already. */
   #claim(item: BatchItem, view: RecordView): boolean {
     if (view.identityEnd > view.identityStart) return this.#index.addRelayed(identity(view));
-    return this.#index.space(item.space).add(view.sequence);
+    return this.#index.add(ownOrigin(item, view));
   }
 
   #unclaim(item: BatchItem, view: RecordView): void {
     if (view.identityEnd > view.identityStart) this.#index.deleteRelayed(identity(view));
-    else this.#index.space(item.space).delete(view.sequence);
+    else this.#index.delete(ownOrigin(item, view));
   }
 
   /** The digest of a record that a headers-only scan found, taken from the copy that was to be sent again. */
@@ -146,21 +201,74 @@ export class SinkAppender {
     last.digest = digest(item.view);
   }
 
-  /** Takes back what an item claimed to have appended and the sink does not hold. */
+  /**
+   * Takes back what an item claimed. Whether the sink holds it is for the reading that follows to say, be it by this lane or by
+   * another that carries the same records.
+   */
+  release(item: BatchItem): void {
+    eachClaim(item, (view) => this.#unclaim(item, view));
+  }
+
+  /** After the reading: makes an item ready to be walked again. */
   rewind(item: BatchItem): void {
-    const { lane, view, batch } = item;
-    view.seek(0);
-    while (view.nextAt < item.walked && view.next()) {
-      if (!item.duplicates.has(view.sequence) && !lane.holds(batch.incarnation, view.sequence))
-        this.#unclaim(item, view);
-    }
-    view.seek(0);
+    const { lane, batch } = item;
+    // Stored and deleted since, the reading did not find it; it is held for all that.
+    eachRecord(item, (view) => {
+      if (!item.duplicates.has(view.sequence) && lane.holds(batch.incarnation, view.sequence)) this.#claim(item, view);
+    });
+    item.view.seek(0);
     item.duplicates.clear();
     item.loops = 0;
     item.appended = 0;
     item.last = undefined;
     item.walked = 0;
   }
+
+  /** What the sink holds by origin, without what these items have claimed and may not be stored yet. */
+  held(begun: readonly BatchItem[]): ReadonlyMap<string, OriginSpace> {
+    const index = this.#index.copy();
+    for (const item of begun) {
+      eachClaim(item, (view) => {
+        const relayed = view.identityEnd > view.identityStart;
+        const origin = relayed ? splitIdentity(identity(view)) : ownOrigin(item, view);
+        if (origin !== undefined) index.delete(origin);
+      });
+    }
+    return index.spaces;
+  }
+}
+
+/** Where a record began that was first seen at the lane's own source. */
+function ownOrigin({ space }: BatchItem, { sequence, seconds, nanos }: RecordView): Origin {
+  return { space, sequence, time: originTime(seconds, nanos) };
+}
+
+/** Every record that the present walk of an item has come past, up to the last one appended. */
+function eachRecord(item: BatchItem, each: (view: RecordView) => void): void {
+  const view = new RecordView(item.batch.packed);
+  while (view.nextAt < item.walked && view.next()) each(view);
+}
+
+/** Those of them that it claimed. */
+function eachClaim(item: BatchItem, each: (view: RecordView) => void): void {
+  const { lane, batch, duplicates } = item;
+  eachRecord(item, (view) => {
+    if (!duplicates.has(view.sequence) && !lane.holds(batch.incarnation, view.sequence)) each(view);
+  });
+}
+
+/** Nobody speaks in the name of a cluster that the own end did not agree to. An origin that cannot be read is the log's to refuse. */
+function foreignOrigin(item: BatchItem, view: RecordView): Failure | undefined {
+  if (view.identityEnd === view.identityStart) return undefined;
+  const slash = view.buffer.indexOf(47, view.identityStart);
+  if (slash < 0 || slash >= view.identityEnd) return undefined;
+  const cluster = view.buffer.toString('utf8', view.identityStart, slash);
+  if (cluster === item.spokenFor) return undefined;
+  const { lane } = item.lane.session!;
+  if (cluster !== lane.from && !lane.acceptsOrigin(cluster))
+    return { reason: 'origin-refused', detail: `record ${view.sequence} of ${lane.from} was first seen at ${cluster}` };
+  item.spokenFor = cluster;
+  return undefined;
 }
 
 function digest(view: RecordView): Buffer {

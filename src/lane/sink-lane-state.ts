@@ -1,6 +1,6 @@
 import type { SinkLane, TailRecord } from '../brokers/broker.ts';
 import type { InBatch } from '../wire/batch.ts';
-import type { Position, Witness } from '../wire/position.ts';
+import { type Position, payloadDigest, samePosition, type Witness } from '../wire/position.ts';
 import type { Reason } from '../wire/reasons.ts';
 import { RecordView } from '../wire/record-view.ts';
 import type { StoredEffect } from './sink-writer-events.ts';
@@ -21,12 +21,20 @@ export interface BatchItem {
   /** Records appended by the present walk, and the last of them. */
   appended: number;
   last: LastRecord | undefined;
-  /** Offset behind the last record that was appended. */
+  /** Where the payload of that one stands, and the offset behind it. */
+  payloadStart: number;
+  payloadEnd: number;
   walked: number;
+  /** Highest sequence that was ever appended of it, in this round or an earlier one. */
+  sentUpTo: number;
   /** Once the walk is at its end: how many appends of this round must be stored for the item to be complete. */
   endAt: number;
   /** The session ended in the middle of the walk: the rest is not appended. */
   partial: boolean;
+  /** Walked before, in an earlier round: its records may still arrive by a connection that comes back. */
+  again: boolean;
+  /** Cluster in whose name the lane was last found to speak rightly. */
+  spokenFor: string;
 }
 
 /** A gap on its way into the ledger. */
@@ -46,7 +54,8 @@ export interface LastRecord {
   readonly position: Position;
   readonly seconds: number;
   readonly nanos: number;
-  readonly sinkSequence: number;
+  /** 0 while its place is not known. */
+  sinkSequence: number;
   digest?: Buffer;
 }
 
@@ -54,14 +63,21 @@ export interface LastRecord {
 export class SinkLaneState {
   readonly id: string;
   cursor: Position | undefined;
+  /** Of the record at the cursor, if that one passed without being stored. What the sink does not hold proves nothing about the sink. */
+  seen: Witness | undefined;
   /** The last record that is known to be stored. */
   last: LastRecord | undefined;
-  /** Position of the last record that was appended, stored or not: the next one names it as its predecessor. */
+  /**
+   * Position of the last record that was appended, stored or not, or left to another lane that may have it under way: the next one names
+   * it as its predecessor, so that a hole shows if that came to nothing.
+   */
   tip: Position | undefined;
   /** Sink sequence up to which every record of this lane is accounted for by `cursor` and `ahead`. */
   accounted = 0;
   /** Sequences behind the cursor that are stored although one before them is not: a hole left by a connection that came back. */
   readonly ahead = new Set<number>();
+  /** Incarnation of those, while there is no cursor to tell it. */
+  #aheadOf = '';
   /** Present while a session is open. */
   session: { readonly lane: SinkLane; readonly epoch: number } | undefined;
   /** Waiting to be appended, in order. */
@@ -82,7 +98,7 @@ export class SinkLaneState {
   /** True if the sink is known to hold this very position of the lane. */
   holds(incarnation: string, sequence: number): boolean {
     const cursor = this.cursor;
-    if (cursor !== undefined && cursor.incarnation !== incarnation) return false;
+    if ((cursor?.incarnation ?? this.#aheadOf) !== incarnation) return false;
     return (cursor !== undefined && sequence <= cursor.sequence) || this.ahead.has(sequence);
   }
 
@@ -97,6 +113,8 @@ export class SinkLaneState {
     if (cursor.incarnation === incarnation) {
       if (sequence <= cursor.sequence) return false;
       if (record.previous > cursor.sequence && contiguous) {
+        if (this.cursor === undefined && this.#aheadOf !== incarnation) this.ahead.clear();
+        this.#aheadOf = incarnation;
         this.ahead.add(sequence);
         return true;
       }
@@ -111,11 +129,21 @@ export class SinkLaneState {
     return false;
   }
 
-  /** Moves the cursor, never back within an incarnation; what lay ahead of it and is now passed is forgotten. */
-  moveCursor(to: Position): void {
+  /** Takes in the place of a record that the checkpoint knew already. */
+  observeKnown(record: TailRecord): void {
+    if (this.last?.sinkSequence === 0 && samePosition(this.last.position, record.position))
+      this.last.sinkSequence = record.sinkSequence;
+  }
+
+  /**
+   * Moves the cursor, never back within an incarnation; what lay ahead of it and is now passed is forgotten. `seen`: of the record
+   * there, if it is not stored.
+   */
+  moveCursor(to: Position, seen?: Witness): void {
     if (this.cursor?.incarnation === to.incarnation && to.sequence <= this.cursor.sequence) return;
-    if (this.cursor !== undefined && this.cursor.incarnation !== to.incarnation) this.ahead.clear();
+    if ((this.cursor?.incarnation ?? this.#aheadOf) !== to.incarnation) this.ahead.clear();
     this.cursor = to;
+    this.seen = seen;
     for (const sequence of this.ahead) if (sequence <= to.sequence) this.ahead.delete(sequence);
   }
 
@@ -145,10 +173,39 @@ export function batchItem(lane: SinkLaneState, session: { lane: SinkLane; epoch:
     space: `${session.lane.from}/${session.lane.sourceStream}/${batch.incarnation}`,
     appended: 0,
     last: undefined,
+    payloadStart: 0,
+    payloadEnd: 0,
     walked: 0,
+    sentUpTo: 0,
     endAt: 0,
     partial: false,
+    again: false,
+    spokenFor: session.lane.from,
   };
+}
+
+/** What the completion of an item says of its lane. */
+export interface ItemEnd {
+  /** The cursor is here or further on. */
+  readonly position?: Position;
+  /** Of the record there, if the item did not store it. */
+  readonly seen?: Witness;
+  /** The last record that it stored. */
+  readonly last?: LastRecord;
+}
+
+/** Says of an item that is complete where it ended; finds the digests that prove it. */
+export function endOf(item: BatchItem): ItemEnd {
+  const { partial, batch, last, view } = item;
+  if (last !== undefined) last.digest = payloadDigest(batch.packed.subarray(item.payloadStart, item.payloadEnd));
+  const stored = last === undefined ? {} : { last, position: last.position };
+  const position = { incarnation: batch.incarnation, sequence: batch.lastSequence };
+  if (partial || samePosition(last?.position, position)) return stored;
+  // Walked to its end, the view still describes the last record that came.
+  if (view.sequence !== position.sequence) return { ...stored, position, ...(batch.seen && { seen: batch.seen }) };
+  const { seconds, nanos, buffer, payloadStart, payloadEnd } = view;
+  const digest = payloadDigest(buffer.subarray(payloadStart, payloadEnd));
+  return { ...stored, position, seen: { position, seconds, nanos, digest } };
 }
 
 /** What is told of an item that is stored, the position of its lane from now on being `position`. */

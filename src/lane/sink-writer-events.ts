@@ -18,16 +18,22 @@ export interface SinkWriterOptions {
   readonly maxInFlightBytes: number;
   /** Without an answer for so long, nothing is known about what is in flight. */
   readonly answerTimeoutMs: number;
+  /** Something sent over a connection that was given up may still be stored for so long. */
+  readonly lateMs: number;
   /** Id mode ends when no foreign record came for so long. */
   readonly idModeMs: number;
+  /** Others write the stream by design: id mode from the start, and for good. */
+  readonly shared: boolean;
 }
 
 export const sinkWriterDefaults: SinkWriterOptions = {
   maxInFlightRecords: 4096,
-  maxInFlightIdRecords: 256,
+  maxInFlightIdRecords: 1024,
   maxInFlightBytes: 16 * 1024 * 1024,
   answerTimeoutMs: 5000,
+  lateMs: 120_000,
   idModeMs: 60_000,
+  shared: false,
 };
 
 export type SinkWriterEvent =
@@ -41,9 +47,13 @@ export type SinkWriterEvent =
   | { readonly type: 'batch'; readonly lane: string; readonly epoch: number; readonly batch: InBatch }
   | GapEvent
   | { readonly type: 'gap-recorded'; readonly lane: string; readonly epoch: number }
-  /** Every append of this round up to `count` is stored, the last of them at `sinkSequence`. */
+  /** Every append of this round up to `count` is stored, the last of them at `sinkSequence`; 0 if it was held already. */
   | { readonly type: 'stored'; readonly count: number; readonly sinkSequence: number }
   | { readonly type: 'unsure'; readonly failure: Failure; readonly chainBroken: boolean }
+  /** Others write the stream by design, or do so no longer. */
+  | { readonly type: 'shared'; readonly shared: boolean }
+  /** The sink may hold what somebody else wrote of our lanes: it is read before anything else is. */
+  | { readonly type: 'reread' }
   | { readonly type: 'tick' };
 
 export interface GapEvent {
@@ -56,10 +66,13 @@ export interface GapEvent {
 }
 
 export type SinkWriterEffect =
-  /** Read the last sequence and every record behind `after`, tell `observe`, then send `tail` or `read-failed`. */
-  | { readonly type: 'read'; readonly after: number; readonly delayMs: number }
+  /**
+   * Read the last sequence and every record behind `after`, tell `observe`, then send `tail` or `read-failed`. `doubtful`: the sink may
+   * be another one, or have lost its tail; the newest record of ours that was known is to be looked at too.
+   */
+  | { readonly type: 'read'; readonly after: number; readonly delayMs: number; readonly doubtful: boolean }
   | StoredEffect
-  | (Omit<GapEvent, 'type'> & { readonly type: 'record-gap' })
+  | RecordGapEffect
   /** The session of this lane cannot go on. */
   | { readonly type: 'refused'; readonly lane: string; readonly epoch: number; readonly failure: Failure }
   /** Nothing of this lane is in flight any more; its cursor is final until the next session opens. */
@@ -67,6 +80,10 @@ export type SinkWriterEffect =
   /** What keeps the sink from taking records; absent when it takes them again. */
   | { readonly type: 'health'; readonly failure: Failure | undefined }
   | { readonly type: 'mode'; readonly mode: AppendMode };
+
+export interface RecordGapEffect extends Omit<GapEvent, 'type'> {
+  readonly type: 'record-gap';
+}
 
 export interface StoredEffect {
   readonly type: 'stored';

@@ -1,11 +1,15 @@
-import type { SinkLog, TailRecord } from '../brokers/broker.ts';
+import type { SinkLane, SinkLog, TailRecord } from '../brokers/broker.ts';
 import type { OriginIndex } from '../dedupe/origin-index.ts';
-import { type Failure, failureFrom } from '../wire/reasons.ts';
+import type { OriginMark, OriginSnapshot } from '../dedupe/origin-snapshot.ts';
+import type { Failure } from '../wire/reasons.ts';
 import { retryDelayMs } from './backoff.ts';
+import { LateCopies } from './late-copies.ts';
 import { SinkAppender } from './sink-appender.ts';
+import { SinkFlight } from './sink-flight.ts';
 import {
   type BatchItem,
   batchItem,
+  endOf,
   type GapItem,
   type SinkItem,
   type SinkLaneState,
@@ -43,23 +47,24 @@ export class SinkWriter {
   #storedUpTo = 0;
   /** Sink sequence up to which everything is accounted for by the cursors: the end of the last complete item. */
   #completeUpTo = 0;
-  /** Walked to their end, oldest first, waiting for their last record to be stored. */
-  #flight: BatchItem[] = [];
-  /** To be walked before anything new: what a failure interrupted, in its old order. */
-  #redo: BatchItem[] = [];
-  #current: BatchItem | undefined;
-  #inFlightBytes = 0;
+  readonly #flight = new SinkFlight();
+  readonly #late: LateCopies;
   #failures = 0;
   #lastProgressMs = 0;
   #failure: Failure | undefined;
   #chainBroken = false;
   #reading = new TailReading(0);
   #foreignAtMs = 0;
+  #shared: boolean;
+  /** Where the newest record stands that the sink answered for in this round; 0 if it held that one already. */
+  #answered = 0;
 
   constructor(log: SinkLog, index: OriginIndex, place: string, options: SinkWriterOptions = sinkWriterDefaults) {
     this.#round = new SinkAppender(log, index, place);
     this.#index = index;
     this.#options = options;
+    this.#late = new LateCopies(options.lateMs);
+    this.#shared = options.shared;
   }
 
   /** What is known of a lane, whether it has a session or not. */
@@ -74,11 +79,23 @@ export class SinkWriter {
   get failure(): Failure | undefined {
     return this.#failure;
   }
+  /** Sink sequence up to which everything is accounted for. */
+  get completeUpTo(): number {
+    return this.#completeUpTo;
+  }
+  /** What the sink holds by origin. */
+  origins(): OriginSnapshot {
+    const upTo = this.#completeUpTo;
+    return { upTo, mark: this.markUpTo(upTo), spaces: this.#round.held(this.#flight.begun()) };
+  }
+  /** The newest record up to a sequence of the sink whose place there is known. */
+  markUpTo(sinkSequence: number): OriginMark | undefined {
+    return this.#lanes.markUpTo(sinkSequence);
+  }
 
   get isOpen(): boolean {
     return this.#phase === 'open';
   }
-
   get mode(): AppendMode {
     return this.#round.mode;
   }
@@ -87,9 +104,8 @@ export class SinkWriter {
   observe(sinkSequence: number, record: TailRecord | undefined): void {
     this.#reading.saw(sinkSequence, record !== undefined);
     if (record === undefined) return;
-    const lane = this.lane(record.lane);
-    lane.observe(record, this.#reading.isContiguousFrom(Math.max(lane.accounted, lane.last?.sinkSequence ?? 0)));
-    this.#index.space(record.origin.space).add(record.origin.sequence);
+    this.#reading.tell(record, this.lane(record.lane));
+    this.#index.add(record.origin);
   }
 
   step(event: SinkWriterEvent, nowMs: number): readonly SinkWriterEffect[] {
@@ -111,10 +127,10 @@ export class SinkWriter {
         }
         break;
       case 'open':
-        this.lane(event.lane.id).session = { lane: event.lane, epoch: event.epoch };
+        this.#open(event.lane, event.epoch);
         break;
       case 'close':
-        this.#close(event.lane, event.epoch);
+        this.#close(event.lane, event.epoch, nowMs);
         break;
       case 'batch':
         this.#accept(event.lane, event.epoch, (lane) => batchItem(lane, lane.session!, event.batch));
@@ -129,22 +145,34 @@ export class SinkWriter {
         this.#stored(event.count, event.sinkSequence, nowMs);
         break;
       case 'unsure':
-        this.#unsure(event.failure, event.chainBroken);
+        this.#unsure(event.failure, event.chainBroken, nowMs, event.chainBroken);
+        break;
+      case 'shared':
+        this.#shared = event.shared;
+        // What is in flight in a chain is taken back first.
+        if (event.shared && this.#round.mode === 'chain' && this.#phase === 'open') this.#read(0);
+        break;
+      case 'reread':
+        if (this.#phase === 'open') this.#read(0);
         break;
       case 'tick':
         this.#tick(nowMs);
         break;
     }
     this.#pump(nowMs);
+    this.#round.paused(nowMs);
     return this.#effects;
   }
 
   #tick(nowMs: number): void {
     if (this.#phase !== 'open') return;
-    if (this.#round.sent > this.#round.done) {
+    const late = this.#late.isDue(this.#storedUpTo - this.#completeUpTo, nowMs);
+    if (late && this.#round.mode === 'id') {
+      this.#read(0);
+    } else if (this.#round.sent > this.#round.done) {
       if (nowMs - this.#lastProgressMs > this.#options.answerTimeoutMs)
-        this.#unsure({ reason: 'sink-blocked', detail: 'no answer from the sink in time' }, false);
-    } else if (this.#round.mode === 'id' && nowMs - this.#foreignAtMs > this.#options.idModeMs) {
+        this.#unsure({ reason: 'sink-blocked', detail: 'no answer from the sink in time' }, false, nowMs);
+    } else if (this.#round.mode === 'id' && !this.#shared && nowMs - this.#foreignAtMs > this.#options.idModeMs) {
       // Nothing of ours is in flight; the chain starts from what a fresh read finds.
       this.#setMode('chain');
       this.#read(0);
@@ -157,20 +185,26 @@ export class SinkWriter {
     this.#lanes.push(make(lane));
   }
 
-  #close(id: string, epoch: number): void {
+  #open(lane: SinkLane, epoch: number): void {
+    const state = this.lane(lane.id);
+    state.session = { lane, epoch };
+    // It is going to send what may have come since.
+    if (this.#phase === 'open' && this.#round.mode === 'id' && this.#late.expectedOf(state)) this.#read(0);
+  }
+
+  #close(id: string, epoch: number, nowMs: number): void {
     const lane = this.lane(id);
     if (lane.session?.epoch !== epoch) return;
     lane.session = undefined;
     this.#lanes.clear(lane);
     if (this.#phase === 'open') {
       // Rewound already and not walked again: nothing of these is on its way. While reading, `#resume` sorts them out.
-      for (const item of this.#redo) if (item.lane === lane) this.#dropped(item);
-      this.#redo = this.#redo.filter((item) => item.lane !== lane);
-      if (this.#current?.lane === lane) {
-        const item = this.#current;
+      for (const item of this.#flight.removeRedo((item) => item.lane === lane)) this.#giveUp(item, nowMs);
+      const item = this.#flight.current;
+      if (item?.lane === lane) {
         item.partial = true;
-        this.#current = undefined;
-        this.#finishWalk(item);
+        this.#flight.current = undefined;
+        this.#finishWalk(item, nowMs);
       }
     }
     if (lane.inFlight === 0) this.#effects.push({ type: 'idle', lane: id });
@@ -178,29 +212,29 @@ export class SinkWriter {
 
   #pump(nowMs: number): void {
     while (this.#phase === 'open') {
-      if (
-        this.#round.sent - this.#round.done >= this.#round.limit(this.#options) ||
-        this.#inFlightBytes >= this.#options.maxInFlightBytes
-      )
-        return;
-      const item = this.#current ?? this.#next();
+      if (this.#round.sent - this.#round.done >= this.#round.limit(this.#options)) return;
+      const item = this.#flight.current ?? this.#next();
       if (item === undefined) return;
       if (this.#round.sent === this.#round.done) {
         this.#lastProgressMs = nowMs;
         this.#round.wake(nowMs);
       }
-      this.#current = item;
-      if (!this.#walk(item)) continue;
+      this.#flight.current = item;
+      const end = this.#round.walk(item, this.#options);
+      if (end === false) continue;
+      if (end !== true) this.#refuse(item.lane, end, nowMs);
       // A refusal has closed the lane and taken care of the item.
-      if (this.#current !== item) continue;
-      this.#current = undefined;
-      this.#finishWalk(item);
+      if (this.#flight.current !== item) continue;
+      this.#flight.current = undefined;
+      this.#finishWalk(item, nowMs);
     }
   }
 
   #next(): BatchItem | undefined {
-    const again = this.#redo.shift();
+    const again = this.#flight.nextAgain();
     if (again !== undefined) return again;
+    // What was begun goes on at any size: nothing else makes room.
+    if (this.#flight.bytes >= this.#options.maxInFlightBytes) return undefined;
     for (let lane = this.#lanes.next(); lane !== undefined; lane = this.#lanes.next()) {
       const item = lane.queue[0]!;
       if (item.kind === 'gap') {
@@ -208,9 +242,8 @@ export class SinkWriter {
         continue;
       }
       lane.queue.shift();
-      lane.inFlight++;
+      this.#flight.add(item);
       this.#lanes.again(lane);
-      this.#inFlightBytes += item.batch.packed.length;
       return item;
     }
     return undefined;
@@ -235,85 +268,52 @@ export class SinkWriter {
     this.#lanes.again(lane);
   }
 
-  /** Appends what the window allows of an item; true when its end is reached. */
-  #walk(item: BatchItem): boolean {
-    const { view, batch } = item;
-    const limit = this.#round.limit(this.#options);
-    try {
-      while (this.#round.sent - this.#round.done < limit) {
-        if (!view.next()) return true;
-        if (view.sequence > batch.lastSequence || view.sequence < batch.firstSequence) {
-          this.#refuse(item.lane, { reason: 'bad-frame', detail: `record ${view.sequence} outside its batch` });
-          return true;
-        }
-        const failure = this.#round.append(item, view);
-        if (failure !== undefined) {
-          this.#refuse(item.lane, failure);
-          return true;
-        }
-      }
-    } catch (error) {
-      this.#refuse(item.lane, failureFrom(error));
-      return true;
-    }
-    return false;
-  }
-
-  #finishWalk(item: BatchItem): void {
+  #finishWalk(item: BatchItem, nowMs: number): void {
     item.endAt = this.#round.sent;
-    this.#flight.push(item);
-    this.#completeFlight();
+    this.#flight.walked(item);
+    for (const complete of this.#flight.takeComplete(this.#round.done)) this.#complete(complete, nowMs);
   }
 
   #stored(count: number, sinkSequence: number, nowMs: number): void {
     if (this.#phase !== 'open' || count <= this.#round.done) return;
     if (count > this.#round.sent) {
-      this.#unsure({ reason: 'sink-blocked', detail: 'the sink answered more than was sent' }, false);
+      this.#unsure({ reason: 'sink-blocked', detail: 'the sink answered more than was sent' }, false, nowMs);
       return;
     }
-    if (sinkSequence !== this.#round.base + count) {
-      // Others write here too: in id mode that is allowed, and the numbers simply go on behind theirs.
-      this.#round.base = sinkSequence - count;
-      this.#foreignAtMs = nowMs;
+    if (sinkSequence !== 0 && sinkSequence <= this.#storedUpTo) {
+      const detail = `the sink stored a record at ${sinkSequence}, and held more before`;
+      this.#unsure({ reason: 'sink-blocked', detail }, false, nowMs, true);
+      return;
     }
-    this.#round.answered(count, nowMs);
+    // In id mode that is allowed, and the numbers simply go on behind theirs.
+    if (this.#round.answered(count, sinkSequence, nowMs)) this.#foreignAtMs = nowMs;
+    this.#answered = sinkSequence;
     this.#storedUpTo = Math.max(this.#storedUpTo, sinkSequence);
     this.#lastProgressMs = nowMs;
     this.#failures = 0;
     this.#report(undefined);
-    this.#completeFlight();
+    for (const complete of this.#flight.takeComplete(this.#round.done)) this.#complete(complete, nowMs);
   }
 
-  #completeFlight(): void {
-    let complete = 0;
-    for (const item of this.#flight) {
-      if (item.endAt > this.#round.done) break;
-      complete++;
-      this.#complete(item);
+  #complete(item: BatchItem, nowMs: number): void {
+    const { lane, epoch } = item;
+    this.#flight.drop(item);
+    this.#round.stored(item);
+    const newest = item.endAt === this.#round.done;
+    const { position, seen, last } = endOf(item);
+    if (last !== undefined) {
+      lane.last = last;
+      if (this.#round.mode === 'id') last.sinkSequence = newest ? this.#answered : 0;
     }
-    if (complete > 0) this.#flight.splice(0, complete);
-  }
-
-  #complete(item: BatchItem): void {
-    const { lane, batch, epoch } = item;
-    this.#dropped(item);
-    if (item.last !== undefined) lane.last = item.last;
-    const position = item.partial
-      ? item.last?.position
-      : { incarnation: batch.incarnation, sequence: batch.lastSequence };
-    if (position !== undefined) lane.moveCursor(position);
-    // In id mode the place of a record is known only from its own answer, which is the newest one at this moment or none.
+    if (position !== undefined) lane.moveCursor(position, seen);
+    this.#late.left(item, nowMs);
+    // In id mode the place of a record is known only from its own answer, which is the newest one at this moment or none; and a copy
+    // of what is being repeated, or was given up, may stand before it that nobody has seen.
     if (this.#round.mode === 'chain') this.#completeUpTo = this.#round.base + item.endAt;
-    else if (item.endAt === this.#round.done) this.#completeUpTo = this.#storedUpTo;
+    else if (newest && !this.#flight.repeating && !this.#late.expected) this.#completeUpTo = this.#storedUpTo;
     lane.accounted = this.#completeUpTo;
     if (position !== undefined && lane.session?.epoch === epoch) this.#effects.push(storedEffect(item, position));
     this.#released(lane);
-  }
-
-  /** An item that counts as in flight no longer. */
-  #dropped(item: BatchItem): void {
-    this.#inFlightBytes -= item.batch.packed.length;
-    item.lane.inFlight--;
   }
 
   /** Nothing more of the lane in flight: a gap may take its turn, a closed lane is idle. */
@@ -323,50 +323,51 @@ export class SinkWriter {
     else this.#lanes.again(lane);
   }
 
-  #refuse(lane: SinkLaneState, failure: Failure): void {
+  /** An item of a session that is over is not walked again. */
+  #giveUp(item: BatchItem, nowMs: number): void {
+    this.#flight.drop(item);
+    this.#late.left(item, nowMs);
+  }
+
+  #refuse(lane: SinkLaneState, failure: Failure, nowMs: number): void {
     const epoch = lane.session?.epoch;
     if (epoch === undefined) return;
     this.#effects.push({ type: 'refused', lane: lane.id, epoch, failure });
-    this.#close(lane.id, epoch);
+    this.#close(lane.id, epoch, nowMs);
   }
 
-  #unsure(failure: Failure, chainBroken: boolean): void {
+  #unsure(failure: Failure, chainBroken: boolean, nowMs: number, doubtful = false): void {
     if (this.#phase !== 'open') return;
-    const suspect = this.#round.careful ? (this.#current ?? this.#flight[0]) : undefined;
+    const suspect = this.#round.careful ? this.#flight.suspect : undefined;
     this.#failures++;
     this.#chainBroken = chainBroken && !this.#round.probing;
-    this.#read(chainBroken && this.#failures < 20 ? 0 : retryDelayMs(this.#failures));
+    this.#read(chainBroken && this.#failures < 20 ? 0 : retryDelayMs(this.#failures), doubtful);
     if (chainBroken) return;
     if (suspect !== undefined && poison.has(failure.reason)) {
-      this.#refuse(suspect.lane, failure);
+      this.#refuse(suspect.lane, failure, nowMs);
       return;
     }
-    this.#round.careful = true;
+    this.#round.beCareful();
     this.#report(failure);
   }
 
   /** Everything in flight goes back to be walked again, in its old order, after the tail has been read. */
-  #read(delayMs: number): void {
-    const partial = this.#current === undefined ? [] : [this.#current];
-    this.#redo = [...this.#flight, ...partial, ...this.#redo];
-    this.#flight = [];
-    this.#current = undefined;
+  #read(delayMs: number, doubtful = false): void {
+    for (const item of this.#flight.begun()) this.#round.release(item);
+    this.#flight.interrupt();
     this.#phase = 'reading';
     this.#reading = new TailReading(this.#completeUpTo);
-    this.#effects.push({ type: 'read', after: this.#completeUpTo, delayMs });
+    this.#effects.push({ type: 'read', after: this.#completeUpTo, delayMs, doubtful });
   }
 
   /** Knowledge is complete up to `lastSequence`: rewind what was in flight to what is stored, and go on. */
   #resume(lastSequence: number, nowMs: number): void {
     if (lastSequence > this.#storedUpTo) this.#failures = 0;
-    if (this.#reading.foreign && this.#chainBroken) {
-      this.#foreignAtMs = nowMs;
-      this.#setMode('id');
-    }
+    if (this.#reading.foreign && this.#chainBroken) this.#foreignAtMs = nowMs;
+    if (this.#shared || (this.#reading.foreign && this.#chainBroken)) this.#setMode('id');
     this.#chainBroken = false;
-    for (const item of this.#redo) this.#round.rewind(item);
-    const orphans = this.#redo.filter((item) => item.lane.session?.epoch !== item.epoch);
-    this.#redo = this.#redo.filter((item) => !orphans.includes(item));
+    for (const item of this.#flight.redo()) this.#round.rewind(item);
+    const orphans = this.#flight.removeRedo((item) => item.lane.session?.epoch !== item.epoch);
     this.#storedUpTo = this.#completeUpTo = lastSequence;
     this.#lastProgressMs = nowMs;
     this.#phase = 'open';
@@ -375,12 +376,12 @@ export class SinkWriter {
       lane.accounted = lastSequence;
     }
     for (const item of orphans) {
-      this.#dropped(item);
+      this.#giveUp(item, nowMs);
       this.#released(item.lane);
     }
     this.#round.begin(lastSequence, nowMs);
     // With nothing to send again there is nothing left that could prove the sink well: the reading did.
-    if (!this.#round.careful || this.#redo.length === 0) this.#report(undefined);
+    if (!this.#round.careful || !this.#flight.hasRedo) this.#report(undefined);
   }
 
   #setMode(mode: AppendMode): void {

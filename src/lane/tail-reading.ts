@@ -1,3 +1,6 @@
+import type { TailRecord } from '../brokers/broker.ts';
+import type { SinkLaneState } from './sink-lane-state.ts';
+
 /** What one reading of a sink's tail has come across so far. */
 export class TailReading {
   #seen: number;
@@ -17,8 +20,14 @@ export class TailReading {
     if (!ours) this.foreign = true;
   }
 
+  /** Tells a lane of its record, the one that `saw` was just called for. */
+  tell(record: TailRecord, lane: SinkLaneState): void {
+    if (record.sinkSequence <= lane.accounted) lane.observeKnown(record);
+    else lane.observe(record, this.#isContiguousFrom(Math.max(lane.accounted, lane.last?.sinkSequence ?? 0)));
+  }
+
   /** True if every sequence behind `sinkSequence` was there: what was not seen was then never stored, rather than deleted. */
-  isContiguousFrom(sinkSequence: number): boolean {
+  #isContiguousFrom(sinkSequence: number): boolean {
     return this.#missing <= sinkSequence;
   }
 }

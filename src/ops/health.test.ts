@@ -70,7 +70,7 @@ describe('healthz', () => {
       links: [linkStatus({ accepted: false, reason: 'not-granted', detail: 'no grant' })],
     });
     expect(healthz(status).problems).toMatchObject([
-      { kind: 'refused', link: 'telemetry', text: 'link telemetry is refused: not-granted, no grant' },
+      { kind: 'refused', link: 'telemetry', text: 'link telemetry is refused by plant-a: not-granted, no grant' },
     ]);
   });
 
@@ -98,5 +98,124 @@ describe('healthz', () => {
     expect(healthz(status, { link: 'telemetry' }).ok).toBe(true);
     expect(healthz(status, { link: 'orders' }).problems.map(({ kind }) => kind)).toEqual(['parked']);
     expect(healthz(status).problems.map(({ kind }) => kind)).toEqual(['outage', 'parked']);
+  });
+});
+
+describe('healthz and the topology file', () => {
+  const { file } = daemonStatus();
+
+  it('tells of a file with which the next start would fail', () => {
+    const error = 'hub.yaml:3:1: unknown key lnks. Did you mean links?';
+    const status = daemonStatus({ file: { ...file, generation: 3, error } });
+    expect(healthz(status).problems).toEqual([
+      {
+        kind: 'topology',
+        reason: 'topology-invalid',
+        text: `the topology file cannot be used, generation 3 runs on: topology-invalid, ${error}`,
+      },
+    ]);
+    expect(healthz(status, { link: 'telemetry' }).ok).toBe(true);
+  });
+
+  it('leaves options that wait for a restart alone, and peers that have not answered yet', () => {
+    const peers = [peerStatus({ answeredGeneration: 1 })];
+    expect(healthz(daemonStatus({ file: { ...file, generation: 2, pending: ['nats'] }, peers })).ok).toBe(true);
+  });
+});
+
+describe('healthz and other clusters that the daemon serves', () => {
+  it('counts their NATS servers as the own ones', () => {
+    const berlin = { cluster: 'berlin', connected: false, embedded: false, reason: 'nats-unreachable' } as const;
+    const at = (sinceMs: number) => healthz(daemonStatus({ served: [{ ...berlin, sinceMs }] })).problems;
+    expect(at(nowMs - outageAfterMs)).toEqual([]);
+    expect(at(nowMs - outageAfterMs - 1)).toMatchObject([
+      { kind: 'outage', text: 'the NATS servers of berlin are away for 2m: nats-unreachable' },
+    ]);
+  });
+
+  it('says which end of a lane is meant when both are here', () => {
+    const id = { lane: 'orders/hub/berlin', link: 'orders', from: 'hub', to: 'berlin', state: 'parked' } as const;
+    const lanes = [laneStatus({ ...id, role: 'sender', peer: 'berlin' }), laneStatus({ ...id, peer: 'hub' })];
+    expect(healthz(daemonStatus({ lanes })).problems.map(({ text }) => text)).toEqual([
+      'lane orders/hub/berlin, at its sender hub, is parked',
+      'lane orders/hub/berlin, at its receiver berlin, is parked',
+    ]);
+  });
+});
+
+describe('healthz and groups', () => {
+  const dayAgo = nowMs - 86_400_000;
+  const justNow = nowMs - 5_000;
+  const firmware = {
+    lane: 'firmware/hub/edge-1',
+    link: 'firmware',
+    from: 'hub',
+    to: 'edge-1',
+    role: 'sender',
+  } as const;
+  /** What waits for a device that went away a day ago. */
+  const waiting = { lagRecords: 40, backlogSinceMs: dayAgo, progressAtMs: dayAgo };
+  const member = (change: Parameters<typeof peerStatus>[0]) =>
+    peerStatus({ peer: 'edge-1', group: 'edges', ...change });
+  function judge(peer: ReturnType<typeof peerStatus>, lane: Partial<LaneStatus>, link?: string) {
+    const lanes = [laneStatus({ ...firmware, peer: 'edge-1', ...waiting, ...lane })];
+    return healthz(daemonStatus({ peers: [peer], lanes }), link === undefined ? {} : { link }).problems.map(
+      ({ kind }) => kind,
+    );
+  }
+  const away = member({ connected: false, sinceMs: dayAgo, reason: 'connection-lost' });
+
+  it('wakes nobody for a device that is away, whatever waits for it', () => {
+    expect(judge(away, { state: 'disconnected', sinceMs: dayAgo })).toEqual([]);
+    expect(judge(away, { state: 'starting', sinceMs: dayAgo })).toEqual([]);
+  });
+
+  it('tells of it when asked for the link', () => {
+    expect(judge(away, { state: 'disconnected', sinceMs: dayAgo }, 'firmware')).toEqual(['outage']);
+    expect(judge(away, { state: 'starting', sinceMs: dayAgo }, 'firmware')).toEqual(['stuck']);
+  });
+
+  it('wakes somebody for a peer with an entry of its own', () => {
+    const named = peerStatus({ ...away, group: undefined });
+    expect(judge(named, { state: 'disconnected', sinceMs: dayAgo })).toEqual(['outage', 'outage']);
+  });
+
+  it('counts what a device that is away has no part in', () => {
+    expect(judge(away, { state: 'parked', reason: 'not-granted' })).toEqual(['parked']);
+    expect(judge(away, { state: 'gap', reason: 'expired' })).toEqual(['gap']);
+    expect(judge(away, { state: 'blocked', reason: 'source-missing', sinceMs: dayAgo })).toEqual(['outage']);
+    // Short of that the backlog is no matter of the own end.
+    expect(judge(away, { state: 'blocked', reason: 'source-missing', sinceMs: justNow })).toEqual([]);
+  });
+
+  it('counts a device that was turned away for good', () => {
+    const parked = member({ connected: false, sinceMs: justNow, reason: 'version-mismatch' });
+    expect(judge(parked, { state: 'live', lagRecords: 0 })).toEqual(['parked']);
+    expect(judge(parked, { state: 'disconnected', sinceMs: dayAgo, lagRecords: 0 })).toEqual(['parked']);
+    const long = { ...parked, sinceMs: dayAgo };
+    expect(judge(long, { state: 'disconnected', sinceMs: dayAgo })).toEqual(['parked', 'outage']);
+  });
+
+  it('gives a device that has come back the time that every lane has', () => {
+    const back = member({ sinceMs: justNow });
+    for (const state of ['disconnected', 'starting', 'catching-up'] as const)
+      expect(judge(back, { state, sinceMs: dayAgo }), state).toEqual([]);
+    const long = member({ sinceMs: nowMs - stuckAfterMs - 1 });
+    expect(judge(long, { state: 'starting', sinceMs: dayAgo })).toEqual(['stuck']);
+    expect(judge(long, { state: 'disconnected', sinceMs: dayAgo })).toEqual(['outage']);
+    expect(judge(long, { state: 'catching-up', sinceMs: dayAgo, progressAtMs: justNow })).toEqual([]);
+  });
+
+  it('does not mind that members were never seen', () => {
+    const never = peerStatus({ ...away, sinceMs: dayAgo, reason: undefined, lastSeenMs: undefined });
+    expect(judge(never, { state: 'starting', sinceMs: dayAgo, lagRecords: undefined })).toEqual([]);
+  });
+
+  it('tells of a name that two daemons use, though one of them is connected', () => {
+    const detail = 'two daemons call themselves edge-1: box-7 is connected, box-9 is refused';
+    const peers = [member({ reason: 'name-taken', detail })];
+    expect(healthz(daemonStatus({ peers })).problems).toMatchObject([
+      { kind: 'name-taken', peer: 'edge-1', text: `the name edge-1 is in use twice: name-taken, ${detail}` },
+    ]);
   });
 });

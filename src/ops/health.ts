@@ -1,6 +1,7 @@
 import { formatCount, formatDuration } from '../lib/format.ts';
-import { isReason, type Reason, reasons } from '../wire/reasons.ts';
-import type { DaemonStatus, LaneStatus, PeerStatus } from './status.ts';
+import type { Reason } from '../wire/reasons.ts';
+import { isAway, isParked } from './fleet.ts';
+import type { DaemonStatus, LaneStatus, LinkStatus } from './status.ts';
 
 /** A lane with a backlog and no progress for this long is stuck, whatever its connection says. */
 export const stuckAfterMs = 2 * 60_000;
@@ -9,8 +10,10 @@ export const outageAfterMs = 2 * 60_000;
 
 /** Why a daemon is not healthy, one value per cause. `text` says it in one line. */
 export interface HealthProblem {
-  readonly kind: 'stuck' | 'parked' | 'link-conflict' | 'gap' | 'outage' | 'refused';
+  readonly kind: 'stuck' | 'parked' | 'link-conflict' | 'gap' | 'outage' | 'refused' | 'topology' | 'name-taken';
   readonly lane?: string;
+  /** Which end of the lane: a daemon that serves both has two of one name. */
+  readonly role?: LaneStatus['role'];
   readonly link?: string;
   readonly peer?: string;
   readonly reason?: Reason;
@@ -52,34 +55,76 @@ export function knownLinks(status: Pick<DaemonStatus, 'links' | 'lanes'>): reado
 /**
  * The one to alert on: progress against backlog. With `link`, only what concerns this link; the caller checks that the
  * link is known.
+ *
+ * A member of a group may be away: neither that nor its lanes count, unless a link is asked for by name
+ * (docs/decisions/0008).
  */
 export function healthz(status: DaemonStatus, filter: { readonly link?: string } = {}): Health {
   const concerns = (item: { readonly link: string }): boolean => filter.link === undefined || item.link === filter.link;
   const problems: HealthProblem[] = [];
-  if (filter.link === undefined) problems.push(...ownClusterProblems(status), ...peerProblems(status));
-  for (const { link, peer, accepted, reason, detail } of status.links.filter(concerns)) {
-    if (accepted) continue;
-    problems.push({ kind: 'refused', link, peer, reason, text: because(`link ${link} is refused`, reason, detail) });
-  }
-  for (const lane of status.lanes.filter(concerns)) {
-    const problem = laneProblem(lane, status);
-    if (problem !== undefined) problems.push(problem);
-  }
+  if (filter.link === undefined)
+    problems.push(...fileProblems(status), ...clusterProblems(status), ...peerProblems(status));
+  problems.push(...status.links.filter(concerns).flatMap((link) => linkProblem(link, status) ?? []));
+  const judge = laneJudge(status, filter.link === undefined);
+  problems.push(...status.lanes.filter(concerns).flatMap((lane) => judge(lane) ?? []));
   return { ok: problems.length === 0, problems };
 }
 
-function laneProblem(lane: LaneStatus, status: DaemonStatus): HealthProblem | undefined {
-  const { lane: id, link, peer, reason, detail, sinceMs } = lane;
+/** The daemon runs on, but would not start again. */
+function fileProblems({ file }: DaemonStatus): HealthProblem[] {
+  if (file.error === undefined) return [];
+  const what = `the topology file cannot be used, generation ${file.generation} runs on`;
+  return [{ kind: 'topology', reason: 'topology-invalid', text: because(what, 'topology-invalid', file.error) }];
+}
+
+function linkProblem(status: LinkStatus, { cluster }: DaemonStatus): HealthProblem | undefined {
+  const { link, peer, declaredBy, accepted, reason, detail } = status;
+  if (accepted) return undefined;
+  const what =
+    declaredBy === cluster ? `link ${link} is refused by ${peer}` : `link ${link} of ${peer} is refused here`;
+  return { kind: 'refused', link, peer, reason, text: because(what, reason, detail) };
+}
+
+/** Judges the lanes of a status. `patient`: with members of groups that may come and go. */
+function laneJudge(status: DaemonStatus, patient: boolean): (lane: LaneStatus) => HealthProblem | undefined {
+  const members = new Map(
+    status.peers.filter(({ group }) => patient && group !== undefined).map((peer) => [peer.peer, peer]),
+  );
+  const senders = new Set(status.lanes.filter(({ role }) => role === 'sender').map(({ lane }) => lane));
+  const receivers = new Set(status.lanes.filter(({ role }) => role === 'receiver').map(({ lane }) => lane));
+  return (lane) => {
+    const member = members.get(lane.peer);
+    // What was waiting while it was away could not move: time counts from its return.
+    const away = member !== undefined && isAway(member);
+    const twice = senders.has(lane.lane) && receivers.has(lane.lane);
+    return laneProblem(lane, status, { away, fromMs: member?.sinceMs ?? 0, twice });
+  };
+}
+
+interface Circumstances {
+  /** The peer is a member of a group and not there. */
+  readonly away: boolean;
+  /** Nothing counts that was before, Unix ms. */
+  readonly fromMs: number;
+  /** Both its ends are here, so that its name does not tell which is meant. */
+  readonly twice: boolean;
+}
+
+function laneProblem(lane: LaneStatus, status: DaemonStatus, circumstances: Circumstances): HealthProblem | undefined {
+  const { lane: id, link, from, to, role, peer, reason, detail, sinceMs } = lane;
+  const { away, fromMs, twice } = circumstances;
+  const name = twice ? `lane ${id}, at its ${role} ${role === 'sender' ? from : to},` : `lane ${id}`;
   const found = (kind: HealthProblem['kind'], what: string): HealthProblem => ({
     kind,
     lane: id,
+    role,
     link,
     peer,
     reason,
     sinceMs,
-    text: because(`lane ${id} ${what}`, reason, detail),
+    text: because(`${name} ${what}`, reason, detail),
   });
-  const heldMs = status.nowMs - sinceMs;
+  const heldMs = status.nowMs - (lane.state === 'blocked' ? sinceMs : Math.max(sinceMs, fromMs));
   switch (lane.state) {
     case 'parked':
       return found('parked', 'is parked');
@@ -88,8 +133,10 @@ function laneProblem(lane: LaneStatus, status: DaemonStatus): HealthProblem | un
     case 'gap':
       return found('gap', 'has lost records');
     case 'blocked':
+      if (heldMs > outageAfterMs) return found('outage', `is blocked for ${formatDuration(heldMs)}`);
+      break;
     case 'disconnected':
-      if (heldMs > outageAfterMs) return found('outage', `is ${lane.state} for ${formatDuration(heldMs)}`);
+      if (heldMs > outageAfterMs && !away) return found('outage', `is disconnected for ${formatDuration(heldMs)}`);
       break;
     case 'starting':
     case 'catching-up':
@@ -101,50 +148,44 @@ function laneProblem(lane: LaneStatus, status: DaemonStatus): HealthProblem | un
     default:
       lane.state satisfies never;
   }
-  const stalledMs = stalledFor(lane, status);
+  if (away) return undefined;
+  const stalledMs = stalledFor(lane, status, fromMs);
   if (stalledMs === undefined || stalledMs <= stuckAfterMs) return undefined;
   const backlog = formatCount(lane.lagRecords ?? 0);
   return found('stuck', `has ${backlog} records to go and made no progress for ${formatDuration(stalledMs)}`);
 }
 
 /** How long a backlog has been waiting without progress; undefined without a known backlog. */
-function stalledFor(lane: LaneStatus, status: DaemonStatus): number | undefined {
+function stalledFor(lane: LaneStatus, status: DaemonStatus, fromMs: number): number | undefined {
   if (lane.lagRecords === undefined || lane.lagRecords <= 0) return undefined;
-  const beganMs = lane.backlogSinceMs ?? status.startedAtMs;
+  const beganMs = Math.max(lane.backlogSinceMs ?? status.startedAtMs, fromMs);
   return status.nowMs - Math.max(beganMs, lane.progressAtMs ?? beganMs);
 }
 
-/** Without a lane nobody else would notice that the own cluster is away: learned links live in it. */
-function ownClusterProblems({ nats, nowMs, cluster }: DaemonStatus): HealthProblem[] {
-  const heldMs = nowMs - nats.sinceMs;
-  if (nats.connected || heldMs <= outageAfterMs) return [];
-  const what = `the NATS servers of ${cluster} are away for ${formatDuration(heldMs)}`;
-  return [
-    { kind: 'outage', reason: nats.reason, sinceMs: nats.sinceMs, text: because(what, nats.reason, nats.detail) },
-  ];
+/** Without a lane nobody else would notice that a cluster of ours is away: learned links live in it. */
+function clusterProblems({ nats, served, nowMs, cluster }: DaemonStatus): HealthProblem[] {
+  return [{ cluster, ...nats }, ...served].flatMap((one): HealthProblem[] => {
+    const { connected, sinceMs, reason, detail } = one;
+    const heldMs = nowMs - sinceMs;
+    if (connected || heldMs <= outageAfterMs) return [];
+    const what = `the NATS servers of ${one.cluster} are away for ${formatDuration(heldMs)}`;
+    return [{ kind: 'outage', reason, sinceMs, text: because(what, reason, detail) }];
+  });
 }
 
 /** A peer that never came has taught us no links, so that no lane tells of it. */
 function peerProblems({ peers, nowMs }: DaemonStatus): HealthProblem[] {
-  const problems: HealthProblem[] = [];
-  for (const peer of peers) {
-    const heldMs = nowMs - peer.sinceMs;
-    const parked = isParked(peer);
-    if (peer.connected || !(parked || heldMs > outageAfterMs)) continue;
-    problems.push({
-      kind: parked ? 'parked' : 'outage',
-      peer: peer.peer,
-      reason: peer.reason,
-      sinceMs: peer.sinceMs,
-      text: because(`peer ${peer.peer} is not connected for ${formatDuration(heldMs)}`, peer.reason, peer.detail),
-    });
-  }
-  return problems;
-}
-
-function isParked({ reason }: PeerStatus): boolean {
-  // A status may come from a daemon of another version, with a reason that this one does not know.
-  return reason !== undefined && isReason(reason) && reasons[reason].retry === 'park';
+  return peers.flatMap((status): HealthProblem[] => {
+    const { peer, connected, reason, detail, sinceMs } = status;
+    const found = (kind: HealthProblem['kind'], what: string): HealthProblem[] => [
+      { kind, peer, reason, sinceMs, text: because(what, reason, detail) },
+    ];
+    if (connected) return reason === 'name-taken' ? found('name-taken', `the name ${peer} is in use twice`) : [];
+    const heldMs = nowMs - sinceMs;
+    const parked = isParked(status);
+    if (!parked && (isAway(status) || heldMs <= outageAfterMs)) return [];
+    return found(parked ? 'parked' : 'outage', `peer ${peer} is not connected for ${formatDuration(heldMs)}`);
+  });
 }
 
 function because(what: string, reason: Reason | undefined, detail: string | undefined): string {

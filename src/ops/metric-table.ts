@@ -1,5 +1,12 @@
 import { healthz } from './health.ts';
-import { type DaemonStatus, type LaneStatus, laneStates, type PeerStatus } from './status.ts';
+import {
+  type DaemonStatus,
+  type LaneStatus,
+  type LinkStatus,
+  laneStates,
+  type NatsStatus,
+  type PeerStatus,
+} from './status.ts';
 
 /** Every label that a metric of ours may have. */
 export type Label =
@@ -12,7 +19,8 @@ export type Label =
   | 'stage'
   | 'version'
   | 'node_version'
-  | 'cluster';
+  | 'cluster'
+  | 'group';
 export type Labels = Readonly<Partial<Record<Label, string>>>;
 
 /** Sets one series. An undefined value sets none: unknown is absent, never zero (I6). */
@@ -42,15 +50,51 @@ export const statusMetrics: readonly StatusMetric[] = [
   daemon('healthy', '1 if /healthz answers 200.', (s) => flag(healthz(s).ok)),
   daemon('topology_generation', 'Number of plans loaded since the start.', (s) => s.file.generation),
   daemon('topology_loaded_timestamp_seconds', 'When the plan was loaded.', (s) => seconds(s.file.loadedAtMs)),
+  daemon('topology_error', '1 while the topology file cannot be used.', (s) => flag(s.file.error !== undefined)),
+  daemon('topology_pending', 'Changed options that wait for a restart.', (s) => s.file.pending?.length ?? 0),
   daemon('certificate_expiry_timestamp_seconds', 'End of validity of the own certificate.', (s) =>
     seconds(s.certificateNotAfterMs),
   ),
   daemon('memory_resident_bytes', 'Resident memory of the process.', (s) => s.memory.rssBytes),
   daemon('event_loop_delay_seconds', 'Delay of the event loop.', (s) => seconds(s.eventLoopDelayMs)),
-  daemon('nats_connected', '1 while connected to the own NATS servers.', (s) => flag(s.nats.connected)),
-  daemon('nats_change_timestamp_seconds', 'When the NATS connection was made or lost.', (s) => seconds(s.nats.sinceMs)),
+  nats('nats_connected', '1 while connected to the NATS servers.', (n) => flag(n.connected)),
+  nats('nats_change_timestamp_seconds', 'When the NATS connection was made or lost.', (n) => seconds(n.sinceMs)),
 
-  peer('peer_connected', '1 while the control stream to the peer is open.', (p) => flag(p.connected)),
+  {
+    name: 'causeway_refused_connections_total',
+    type: 'counter',
+    help: 'Connections that the listener did not take, or cut to make room, by reason.',
+    labels: ['reason'],
+    read: (status, put) => {
+      for (const [reason, count] of Object.entries(status.refusedConnections ?? {})) put(count, { reason });
+    },
+  },
+  {
+    name: 'causeway_group_members',
+    type: 'gauge',
+    help: 'Members of a group: expected, seen, connected, never-seen.',
+    labels: ['group', 'state'],
+    read: (status, put) => {
+      for (const { group, expected, seen, connected, neverSeen } of status.groups) {
+        put(expected, { group, state: 'expected' });
+        put(seen, { group, state: 'seen' });
+        put(connected, { group, state: 'connected' });
+        put(neverSeen, { group, state: 'never-seen' });
+      }
+    },
+  },
+  {
+    name: 'causeway_peer_connected',
+    type: 'gauge',
+    help: '1 while the control stream to the peer is open.',
+    // No other series has the group: it follows from the peer, and can be joined from here.
+    labels: ['peer', 'group'],
+    read: (status, put) => {
+      for (const { peer: name, group = '', connected } of status.peers) put(flag(connected), { peer: name, group });
+    },
+  },
+  peer('peer_last_seen_timestamp_seconds', 'When the peer was last connected.', (p) => seconds(p.lastSeenMs)),
+  peer('peer_answered_generation', 'Generation of our file that the peer answered.', (p) => p.answeredGeneration),
   peer('peer_change_timestamp_seconds', 'When the peer connected or was lost.', (p) => seconds(p.sinceMs)),
   peer('peer_rtt_seconds', 'Round trip to the peer.', (p) => seconds(p.rttMs)),
   peer('peer_clock_offset_seconds', "The peer's clock minus ours.", (p) => seconds(p.clockOffsetMs)),
@@ -60,7 +104,7 @@ export const statusMetrics: readonly StatusMetric[] = [
   {
     name: 'causeway_peer_reason_info',
     type: 'gauge',
-    help: 'Why the peer is not connected.',
+    help: 'What is wrong with the peer.',
     labels: ['peer', 'reason'],
     read: (status, put) => {
       for (const { peer, reason } of status.peers) if (reason !== undefined) put(1, { peer, reason });
@@ -72,7 +116,9 @@ export const statusMetrics: readonly StatusMetric[] = [
     help: '1 if both ends agree to the link, 0 if one refused it.',
     labels: ['link', 'peer'],
     read: (status, put) => {
-      for (const { link, peer, accepted } of status.links) put(flag(accepted), { link, peer });
+      // A link that both ends declare is judged by both.
+      const refused = new Set(status.links.filter(({ accepted }) => !accepted).map(keyOf));
+      for (const each of status.links) put(flag(!refused.has(keyOf(each))), { link: each.link, peer: each.peer });
     },
   },
 
@@ -118,6 +164,18 @@ export const statusMetrics: readonly StatusMetric[] = [
 
 function daemon(name: string, help: string, value: (status: DaemonStatus) => number | undefined): StatusMetric {
   return { name: `causeway_${name}`, type: 'gauge', help, labels: [], read: (status, put) => put(value(status)) };
+}
+
+function nats(name: string, help: string, value: (nats: NatsStatus) => number | undefined): StatusMetric {
+  const read = ({ cluster: own, nats: ownNats, served }: DaemonStatus, put: Put): void => {
+    put(value(ownNats), { cluster: own });
+    for (const { cluster, ...each } of served) put(value(each), { cluster });
+  };
+  return { name: `causeway_${name}`, type: 'gauge', help, labels: ['cluster'], read };
+}
+
+function keyOf({ link, peer }: LinkStatus): string {
+  return `${link} ${peer}`;
 }
 
 function peer(name: string, help: string, value: (peer: PeerStatus) => number | undefined): StatusMetric {

@@ -1,6 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { daemonStatus, laneStatus, linkStatus, nowMs, peerStatus } from '../../test/support/daemon-status.ts';
+import {
+  daemonStatus,
+  groupStatus,
+  laneStatus,
+  linkStatus,
+  nowMs,
+  peerStatus,
+} from '../../test/support/daemon-status.ts';
 import { type BatchObservation, createMetrics } from './metrics.ts';
 import { laneStates } from './status.ts';
 
@@ -29,7 +36,7 @@ describe('names', () => {
 
   it('follow the rules', () => {
     const units =
-      /_(bytes|seconds|records|total|info|sequence|generation|state|connected|accepted)$|^causeway_(ready|healthy)$/;
+      /_(bytes|seconds|records|total|info|sequence|generation|state|connected|accepted|members|error|pending)$|^causeway_(ready|healthy)$/;
     for (const { name, type, help } of all) {
       expect(name).toMatch(/^causeway_[a-z]+(_[a-z]+)*$/);
       expect(name).toMatch(units);
@@ -63,6 +70,7 @@ describe('render', () => {
     const status = daemonStatus({
       lanes: [laneStatus({ state: 'blocked', reason: 'sink-full' })],
       peers: [peerStatus({ reason: 'unreachable' })],
+      groups: [groupStatus()],
     });
     const metrics = createMetrics(build);
     metrics.observeBatch({ ...batch, stagesMs: { store: 3 } });
@@ -111,6 +119,86 @@ describe('render', () => {
       expect(names).not.toContain(absent);
     }
     expect(names).toContain('causeway_lane_stored_sequence');
+  });
+
+  it('counts the members of groups, and leaves out what the file does not say', async () => {
+    const silent = { group: 'labs', match: 'lab-*', expected: undefined, neverSeen: undefined };
+    const series = await scrape(daemonStatus({ groups: [groupStatus(), groupStatus(silent)] }));
+    const members = [...series].filter(([name]) => name.startsWith('causeway_group_members'));
+    expect(members).toEqual([
+      ['causeway_group_members{group="edges",state="expected"}', 5],
+      ['causeway_group_members{group="edges",state="seen"}', 4],
+      ['causeway_group_members{group="edges",state="connected"}', 3],
+      ['causeway_group_members{group="edges",state="never-seen"}', 1],
+      ['causeway_group_members{group="labs",state="seen"}', 4],
+      ['causeway_group_members{group="labs",state="connected"}', 3],
+    ]);
+  });
+
+  it('tells the group of a peer in one place, and when it was last seen if it ever was', async () => {
+    const member = { peer: 'edge-1', group: 'edges', connected: false };
+    const never = peerStatus({ ...member, peer: 'edge-2', lastSeenMs: undefined, answeredGeneration: undefined });
+    const peers = [peerStatus(), peerStatus({ ...member, lastSeenMs: nowMs - 5_000 }), never];
+    const series = await scrape(daemonStatus({ peers }));
+    expect([...series.keys()].filter((name) => name.includes('group="'))).toEqual([
+      'causeway_peer_connected{peer="plant-a",group=""}',
+      'causeway_peer_connected{peer="edge-1",group="edges"}',
+      'causeway_peer_connected{peer="edge-2",group="edges"}',
+    ]);
+    expect(series.get('causeway_peer_last_seen_timestamp_seconds{peer="edge-1"}')).toBe(nowMs / 1000 - 5);
+    expect(series.has('causeway_peer_last_seen_timestamp_seconds{peer="edge-2"}')).toBe(false);
+    expect(series.get('causeway_peer_answered_generation{peer="plant-a"}')).toBe(1);
+    expect(series.has('causeway_peer_answered_generation{peer="edge-2"}')).toBe(false);
+  });
+
+  it('tells of a file that cannot be used, and of options that wait', async () => {
+    const { file } = daemonStatus();
+    const of = async (change: object) => {
+      const series = await scrape(daemonStatus({ file: { ...file, ...change } }));
+      return ['generation', 'error', 'pending'].map((name) => series.get(`causeway_topology_${name}`));
+    };
+    expect(await of({})).toEqual([1, 0, 0]);
+    expect(await of({ generation: 4, error: 'x.yaml:1:1: bad' })).toEqual([4, 1, 0]);
+    expect(await of({ pending: ['nats', 'listen'] })).toEqual([1, 0, 2]);
+  });
+
+  it('has the NATS servers of every cluster that is served', async () => {
+    const berlin = { cluster: 'berlin', connected: false, sinceMs: nowMs - 9_000, embedded: false };
+    const series = await scrape(daemonStatus({ served: [berlin] }));
+    expect(series.get('causeway_nats_connected{cluster="hub"}')).toBe(1);
+    expect(series.get('causeway_nats_connected{cluster="berlin"}')).toBe(0);
+    expect(series.get('causeway_nats_change_timestamp_seconds{cluster="berlin"}')).toBe(nowMs / 1000 - 9);
+  });
+
+  it('keeps both ends of a lane apart when one daemon has them', async () => {
+    const id = { lane: 'orders/hub/berlin', link: 'orders', from: 'hub', to: 'berlin' };
+    const sender = laneStatus({ ...id, role: 'sender', peer: 'berlin', recordsTotal: 5, state: 'blocked' });
+    const receiver = laneStatus({ ...id, role: 'receiver', peer: 'hub', recordsTotal: 3 });
+    const metrics = createMetrics(build);
+    metrics.observeBatch({ ...batch, ...sender, records: 5 });
+    metrics.observeBatch({ ...batch, ...receiver, records: 3 });
+    const text = await metrics.render(daemonStatus({ lanes: [sender, receiver] }));
+    const names = text.split('\n').flatMap((line) => /^[a-z_]+\{.*\}/.exec(line) ?? []);
+    expect(new Set(names).size).toBe(names.length);
+    const out = 'link="orders",lane="orders/hub/berlin",peer="berlin",direction="out"';
+    const into = 'link="orders",lane="orders/hub/berlin",peer="hub",direction="in"';
+    expect(text).toContain(`causeway_lane_records_total{${out}} 5\n`);
+    expect(text).toContain(`causeway_lane_records_total{${into}} 3\n`);
+    expect(text).toContain(`causeway_lane_batch_records_sum{${out}} 5\n`);
+    expect(text).toContain(`causeway_lane_batch_records_sum{${into}} 3\n`);
+    expect(text).toContain(`causeway_lane_state{${out},state="blocked"} 1\n`);
+    expect(text).toContain(`causeway_lane_state{${into},state="blocked"} 0\n`);
+  });
+
+  it('shows a link that both ends declare as refused if one of them refuses it, whichever comes first', async () => {
+    const [yes, no] = [linkStatus(), linkStatus({ declaredBy: 'plant-a', accepted: false, reason: 'link-conflict' })];
+    for (const links of [
+      [yes, no],
+      [no, yes],
+    ]) {
+      const series = await scrape(daemonStatus({ links }));
+      expect(series.get('causeway_link_accepted{link="telemetry",peer="plant-a"}')).toBe(0);
+    }
   });
 
   it('shows totals, not sums over scrapes, and forgets what is gone', async () => {

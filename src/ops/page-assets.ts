@@ -24,7 +24,10 @@ header p { margin: .25rem 0 1rem; overflow-wrap: anywhere; }
 footer { margin-top: 2rem; font-size: .85rem; }
 a { color: inherit; }
 small { display: block; overflow-wrap: anywhere; }
-.verdict { margin: 0; padding: .6rem 1rem; border-radius: .5rem; list-style: none; }
+.verdict { margin: 0 0 .5rem; padding: .6rem 1rem; border-radius: .5rem; list-style: none; overflow-wrap: anywhere; }
+details { margin-top: .5rem; }
+summary { padding: .3rem .8rem; color: var(--soft); cursor: pointer; }
+small.busy { color: var(--busy); background: none; }
 #stale { margin: 0 0 1rem; padding: .6rem 1rem; border-radius: .5rem; color: var(--busy); background: var(--busy-ground); }
 table { width: 100%; border-collapse: collapse; background: var(--sheet); border-radius: .5rem; overflow: hidden; }
 th, td { padding: .5rem .8rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
@@ -54,6 +57,10 @@ async function refresh() {
     const response = await fetch(location.pathname, { cache: 'no-store', signal: AbortSignal.timeout(5000) });
     if (!response.ok) throw new Error('HTTP ' + response.status);
     const fresh = new DOMParser().parseFromString(await response.text(), 'text/html').querySelector('main');
+    for (const { id } of document.querySelectorAll('details[open]')) {
+      const same = fresh.querySelector('#' + id);
+      if (same !== null) same.open = true;
+    }
     document.querySelector('main').replaceChildren(...fresh.childNodes);
     answeredAt = new Date();
     stale.hidden = true;

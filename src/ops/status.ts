@@ -71,7 +71,12 @@ export interface LaneStatus {
 export interface PeerStatus {
   readonly peer: string;
   readonly connected: boolean;
-  readonly direction: 'dials-us' | 'we-dial';
+  /** `served-here`: this daemon works for that cluster too. */
+  readonly direction: 'dials-us' | 'we-dial' | 'served-here';
+  /** The group whose pattern its name fits. */
+  readonly group?: string;
+  /** When it was last connected, Unix ms; absent if it never was. */
+  readonly lastSeenMs?: number;
   readonly address?: string;
   readonly reason?: Reason;
   readonly detail?: string;
@@ -81,9 +86,27 @@ export interface PeerStatus {
   readonly clockOffsetMs?: number;
   readonly software?: string;
   readonly node?: string;
+  /** Name, hash and generation of the file that the peer runs on. */
+  readonly file?: string;
   readonly fileHash?: string;
   readonly generation?: number;
+  /** Generation of our file that the peer last answered; behind ours while it has not taken notice. */
+  readonly answeredGeneration?: number;
   readonly certificateNotAfterMs?: number;
+}
+
+/** A group of peers: who was expected, who called once, who is connected. */
+export interface GroupStatus {
+  readonly group: string;
+  readonly match: string;
+  /** As declared; absent if the file does not say. */
+  readonly expected?: number;
+  /** Members that ever called; absent while the roster could not be read. */
+  readonly seen?: number;
+  readonly connected: number;
+  /** Expected and never seen, in number; by name as far as the file names them. Absent if unknown. */
+  readonly neverSeen?: number;
+  readonly missing?: readonly string[];
 }
 
 /** A link whose other end refused it, or that we refused. */
@@ -118,13 +141,22 @@ export interface DaemonStatus {
     readonly hash: string;
     readonly generation: number;
     readonly loadedAtMs: number;
+    /** The file as it is now cannot be used; what runs is the generation above. */
+    readonly error?: string;
+    /** Options that were changed in the file and take effect when the daemon is started anew. */
+    readonly pending?: readonly string[];
   };
   readonly ready: boolean;
   readonly draining: boolean;
   readonly listen?: string;
   readonly certificateNotAfterMs?: number;
+  /** Connections that the listener did not take, or cut to make room, by reason, since the start; absent on a daemon that only dials. */
+  readonly refusedConnections?: Readonly<Partial<Record<Reason, number>>>;
   readonly nats: NatsStatus;
+  /** NATS of other clusters that this daemon serves. */
+  readonly served: readonly (NatsStatus & { readonly cluster: string })[];
   readonly peers: readonly PeerStatus[];
+  readonly groups: readonly GroupStatus[];
   readonly links: readonly LinkStatus[];
   readonly lanes: readonly LaneStatus[];
   readonly memory: { readonly rssBytes: number };

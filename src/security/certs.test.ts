@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { TlsFiles } from '../topology/plan.ts';
-import { type CertificateFiles, openCertificates } from './certs.ts';
+import { type CertificateFiles, certificateFault, clusterOfCertificate, openCertificates } from './certs.ts';
 import type { Certificates } from './identity.ts';
 import { type Authority, type CertificateRequest, type IssuedCertificate, issue, makeAuthority } from './make-certs.ts';
 
@@ -134,7 +134,7 @@ describe('certificate files', () => {
     ['another cluster', 'identity-mismatch', () => put({ cluster: 'plant' })],
     ['another trust domain', 'identity-mismatch', async () => put({}, await makeAuthority('other'))],
     ['no certificate file', 'certificate-unusable', async () => rm(files.cert, { force: true })],
-    ['a garbage certificate', 'certificate-unusable', async () => writeFile(files.cert, 'x')],
+    ['a garbage certificate', 'certificate-unusable', async () => put().then(() => writeFile(files.cert, 'x'))],
     ['a garbage key', 'certificate-unusable', async () => put().then(() => writeFile(files.key, 'x'))],
     ['an empty authority', 'certificate-unusable', async () => put().then(() => writeFile(files.ca, ''))],
   ] as const)('give nothing and say why for %s', async (_what, reason, prepare) => {
@@ -142,5 +142,48 @@ describe('certificate files', () => {
     const source = await open();
     expect(source.current).toBeUndefined();
     expect(source.failure?.reason).toBe(reason);
+  });
+});
+
+describe('the cluster that a certificate names', () => {
+  it('is found, or it is said in plain words why not', async () => {
+    await put();
+    expect(clusterOfCertificate(files.cert, 'acme')).toEqual({ cluster: 'hub' });
+    expect(clusterOfCertificate(files.cert, 'other')).toMatchObject({
+      message: `${files.cert} names the trust domain acme, not other`,
+    });
+    const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
+    for (const text of ['', 'x', broken]) {
+      await writeFile(files.cert, text);
+      expect(clusterOfCertificate(files.cert, 'acme')).toMatchObject({
+        message: `the name of the cluster stands in ${files.cert}, which is no certificate (PEM)`,
+      });
+    }
+    await rm(files.cert);
+    expect(clusterOfCertificate(files.cert, 'acme')).toMatchObject({
+      message: expect.stringContaining('cannot be read'),
+    });
+  });
+});
+
+describe('certificateFault', () => {
+  it('names the file and the option, without the words of OpenSSL', async () => {
+    const expected = { trustDomain: 'acme', cluster: 'hub' };
+    await put();
+    expect(certificateFault(files, expected)).toBeUndefined();
+    expect(certificateFault(files, { ...expected, cluster: 'x' })).toMatchObject({
+      option: 'cert',
+      failure: { reason: 'identity-mismatch' },
+    });
+    await writeFile(files.key, 'x');
+    expect(certificateFault(files, expected)?.option).toBe('key');
+    await put();
+    await writeFile(files.cert, 'x');
+    expect(certificateFault(files, expected)).toEqual({
+      option: 'cert',
+      failure: { reason: 'certificate-unusable', detail: `${files.cert} is no certificate (PEM)` },
+    });
+    await rm(files.cert);
+    expect(certificateFault(files, expected)).toBeUndefined();
   });
 });

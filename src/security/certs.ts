@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import type { TlsFiles } from '../topology/plan.ts';
@@ -85,7 +86,7 @@ export class CertificateFiles implements CertificateSource {
       this.#filesFailure = undefined;
       return;
     }
-    const checked = checkCertificates(read, this.#expect, this.#nowMs());
+    const checked = checkCertificates(read, this.#expect, this.#nowMs(), this.#files);
     if ('reason' in checked) {
       this.#filesFailure = checked;
       return;
@@ -126,28 +127,88 @@ async function readPem(files: TlsFiles): Promise<PemFiles | Failure> {
   }
 }
 
-/** Proves that the three belong together, are valid now and say who we are meant to be; or why not. */
-export function checkCertificates(pem: PemFiles, expect: ExpectedIdentity, nowMs: number): Certificates | Failure {
-  let certificate: X509Certificate;
+/** What is wrong with the files of the option `tls`, and which of them has it. */
+export interface CertificateFault {
+  readonly option: keyof TlsFiles;
+  readonly failure: Failure;
+}
+
+/** What a daemon with these files would refuse to start for. What cannot be read is passed over: `checkFiles` tells it. */
+export function certificateFault(
+  files: TlsFiles,
+  expect: ExpectedIdentity,
+  nowMs = Date.now(),
+): CertificateFault | undefined {
+  let pem: PemFiles;
   try {
-    certificate = new X509Certificate(pem.cert);
-    if (!certificate.checkPrivateKey(createPrivateKey(pem.key))) {
-      return failure('certificate-unusable', 'the key does not belong to the certificate');
-    }
-    // A file without any certificate would pass as an empty list of authorities.
-    new X509Certificate(pem.ca);
+    pem = { cert: readFileSync(files.cert), key: readFileSync(files.key), ca: readFileSync(files.ca) };
+  } catch {
+    // Told by checkFiles, with the option.
+    return undefined;
+  }
+  const judged = judge(pem, expect, nowMs, files);
+  return 'failure' in judged ? judged : undefined;
+}
+
+const ownNames: TlsFiles = { cert: 'the certificate', key: 'the key', ca: 'the authority' };
+
+/** Proves that the three belong together, are valid now and say who we are meant to be; or why not. `files` are named in that. */
+export function checkCertificates(
+  pem: PemFiles,
+  expect: ExpectedIdentity,
+  nowMs: number,
+  files: TlsFiles = ownNames,
+): Certificates | Failure {
+  const judged = judge(pem, expect, nowMs, files);
+  return 'failure' in judged ? judged.failure : judged;
+}
+
+function judge(
+  pem: PemFiles,
+  expect: ExpectedIdentity,
+  nowMs: number,
+  files: TlsFiles,
+): Certificates | CertificateFault {
+  const unusable = (option: keyof TlsFiles, detail: string): CertificateFault => {
+    return { option, failure: failure('certificate-unusable', detail) };
+  };
+  // What OpenSSL says of a broken file names a place in its own code.
+  const certificate = parsed(() => new X509Certificate(pem.cert));
+  if (certificate === undefined) return unusable('cert', `${files.cert} is no certificate (PEM)`);
+  const key = parsed(() => createPrivateKey(pem.key));
+  if (key === undefined) return unusable('key', `${files.key} is no private key without a passphrase (PEM)`);
+  // A file without any certificate would pass as an empty list of authorities.
+  if (parsed(() => new X509Certificate(pem.ca)) === undefined)
+    return unusable('ca', `${files.ca} is no certificate (PEM)`);
+  if (!certificate.checkPrivateKey(key))
+    return unusable('key', `the key does not belong to the certificate: ${files.key}, ${files.cert}`);
+  try {
     createSecureContext(pem);
   } catch (error) {
-    return failure('certificate-unusable', messageOf(error));
+    return unusable('cert', `${files.cert}: ${messageOf(error)}`);
   }
   const identity = identityOf(certificate);
-  if ('reason' in identity) return identity;
+  if ('reason' in identity)
+    return { option: 'cert', failure: { ...identity, detail: `${files.cert}: ${identity.detail}` } };
   if (identity.trustDomain !== expect.trustDomain || identity.cluster !== expect.cluster) {
     const found = spiffeUri(identity.trustDomain, identity.cluster);
     const wanted = spiffeUri(expect.trustDomain, expect.cluster);
-    return failure('identity-mismatch', `our own certificate is for ${found}, not for ${wanted}`);
+    const detail = `our own certificate ${files.cert} is for ${found}, not for ${wanted}`;
+    return { option: 'cert', failure: failure('identity-mismatch', detail) };
   }
-  return outsideValidity(pem.cert, nowMs) ?? { ...pem, identity };
+  const outside = outsideValidity(pem.cert, nowMs);
+  if (outside === undefined) return { ...pem, identity };
+  return { option: 'cert', failure: { ...outside, detail: `${files.cert}: ${outside.detail}` } };
+}
+
+/** Undefined if it is not what it should be. */
+function parsed<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch {
+    // The caller says which file it was.
+    return undefined;
+  }
 }
 
 function outsideValidity(cert: Buffer, nowMs: number): Failure | undefined {
@@ -163,4 +224,33 @@ function failure(reason: Reason, detail: string): Failure {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * The cluster that the certificate in this PEM file names, for a topology file that leaves the name to it; or what is wrong. Proves
+ * nothing: the daemon verifies the certificate when it takes it into use.
+ */
+export function clusterOfCertificate(
+  file: string,
+  trustDomain: string,
+): { readonly cluster: string } | { readonly message: string; readonly fix: string } {
+  const fix = 'put a certificate with the URI spiffe://TRUST-DOMAIN/CLUSTER there, or give cluster: NAME';
+  let pem: Buffer;
+  try {
+    pem = readFileSync(file);
+  } catch (error) {
+    return { message: `the name of the cluster stands in ${file}, which cannot be read: ${messageOf(error)}`, fix };
+  }
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(pem);
+  } catch {
+    // What OpenSSL says of it names a place in its own code.
+    return { message: `the name of the cluster stands in ${file}, which is no certificate (PEM)`, fix };
+  }
+  const identity = identityOf(certificate);
+  if ('reason' in identity) return { message: `${file}: ${identity.detail}`, fix };
+  if (identity.trustDomain !== trustDomain)
+    return { message: `${file} names the trust domain ${identity.trustDomain}, not ${trustDomain}`, fix };
+  return { cluster: identity.cluster };
 }

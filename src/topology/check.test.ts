@@ -41,15 +41,24 @@ const site = (cluster: string, more = 'grants: [{ to: hub, read: { stream: T } }
 
 describe('checkGraph', () => {
   it('finds nothing in a graph that fits, whole or in part', () => {
-    expect(graph(hub(), site('a'), site('b'))).toEqual([]);
+    expect(graph(hub(), site('a'), site('b', ''))).toEqual([]);
     expect(graph(hub())).toEqual([]);
-    expect(graph(site('b'), hub())).toEqual([]);
+    expect(graph(site('b', ''), hub())).toEqual([]);
     expect(graph()).toEqual([]);
   });
 
   it('two files for one cluster', () => {
     expect(graph(hub(), site('a'), file('copy.yaml', 'a', ''))).toEqual([
-      'copy.yaml:2:10: the cluster "a" is also described by a.yaml. give one of them another name',
+      'copy.yaml:2:10: a.yaml is the cluster "a", too. give one of them another name',
+    ]);
+  });
+
+  it('another port at the host where the other one listens', () => {
+    const east = file('east.yaml', 'east', 'listen: 127.0.0.1:7443\npeers: { west: {} }\n');
+    const west = (dial: string): Plan => file('west.yaml', 'west', `peers: { east: { dial: [${dial}] } }\n`);
+    expect(graph(east, west('"localhost:7443", "east.example:443"'))).toEqual([]);
+    expect(graph(east, west('"localhost:4222"'))).toEqual([
+      'west.yaml:6:25: warning: "east" listens on port 7443 of this host (east.yaml), not on 4222. dial port 7443, unless something forwards the other one to it',
     ]);
   });
 
@@ -61,10 +70,10 @@ describe('checkGraph', () => {
   });
 
   it('a peer whose own file does not know this cluster', () => {
-    expect(graph(hub('', '{ a: {} }'), site('b'))).toEqual([
+    expect(graph(hub('', '{ a: {} }'), site('b', ''))).toEqual([
       'b.yaml:6:10: hub.yaml has no peer "b". add b: {} to the peers there',
     ]);
-    expect(graph(hub('', '{ a: {}, plnat-b: {} }'), site('plant-b'))).toEqual([
+    expect(graph(hub('', '{ a: {}, plnat-b: {} }'), site('plant-b', ''))).toEqual([
       'plant-b.yaml:6:10: hub.yaml has no peer "plant-b". add plant-b: {} to the peers there, unless its peer "plnat-b" is meant to be this cluster',
     ]);
   });
@@ -77,7 +86,7 @@ describe('checkGraph', () => {
   });
 
   it('a dialled cluster that does not listen', () => {
-    const b = site('b');
+    const b = site('b', '');
     const dials = hub('', '{ a: {}, b: { dial: ["b:1"] } }');
     // Both dial: the lower name, b, does, and hub listens.
     expect(graph(dials, b)).toEqual([]);
@@ -100,11 +109,11 @@ describe('checkGraph', () => {
     const up =
       'links:\n  up: { kind: fan-in, from: { stream: N }, to: { cluster: hub, stream: F, subject: "x.{subject}" } }\n';
     expect(graph(hub(), site('b', up))).toEqual([
-      'b.yaml:8:3: no grant for up/b/hub: hub does not let b append to F. add to the grants in hub.yaml: - { to: b, append: { stream: F } }',
+      'b.yaml:8:3: no grant for up/b/hub: hub does not let b append to F. add to the grants in hub.yaml: - { to: b, append: { stream: F, subjects: ["x.>"] } }',
     ]);
     const narrow = hub('', undefined, 'grants: [{ to: b, append: { stream: F, subjects: ["y.>"] } }]\n');
     expect(graph(narrow, site('b', up))).toEqual([
-      'b.yaml:8:3: no grant for up/b/hub: hub lets b append to F, but not under x.{subject}. add to the grants in hub.yaml: - { to: b, append: { stream: F } }',
+      'b.yaml:8:3: no grant for up/b/hub: hub lets b append to F, but not under x.{subject}. add to the grants in hub.yaml: - { to: b, append: { stream: F, subjects: ["x.>"] } }',
     ]);
     expect(graph(hub('', undefined, 'grants: [{ to: b, append: { stream: F } }]\n'), site('b', up))).toEqual([]);
   });
@@ -114,7 +123,7 @@ describe('checkGraph', () => {
       'links:\n  t: { kind: fan-in, from: { stream: T }, to: { cluster: hub, stream: G } }\ngrants: [{ to: hub, read: { stream: T } }]\n';
     const granting = hub('', undefined, 'grants: [{ to: a, append: { stream: G } }]\n');
     expect(graph(granting, site('a', same))).toEqual([
-      'a.yaml:8:3: the lane t/a/hub is also declared in hub.yaml. keep one of the two declarations, or rename one link',
+      'a.yaml:8:3: the link "t" is declared otherwise in hub.yaml: sink stream G in a.yaml, F in hub.yaml. keep one of the two declarations, or rename one link',
     ]);
   });
 
@@ -128,16 +137,22 @@ describe('checkGraph', () => {
   });
 
   it('a cycle over several files, named once, as a warning', () => {
+    const hub = (links: string): Plan =>
+      file(
+        'hub.yaml',
+        'hub',
+        `listen: 0.0.0.0:7443\npeers: { a: {}, b: {} }\nlinks:\n  t: { kind: fan-in, from: { cluster: a, stream: T }, to: { stream: F }, origins: [b] }\n${links}`,
+      );
     const more = '  to-b: { kind: fan-in, from: { stream: F }, to: { cluster: b, stream: B } }\n';
     const b = file(
       'b.yaml',
       'b',
-      'listen: 0.0.0.0:1\npeers: { hub: { dial: ["hub:7443"] }, a: {} }\nlinks:\n  back: { kind: fan-in, from: { stream: B }, to: { cluster: a, stream: T } }\ngrants: [{ to: hub, append: { stream: B } }]\n',
+      'listen: 0.0.0.0:1\npeers: { hub: { dial: ["hub:7443"] }, a: {} }\nlinks:\n  back: { kind: fan-in, from: { stream: B }, to: { cluster: a, stream: T } }\ngrants: [{ to: hub, append: { stream: B }, origins: [a] }]\n',
     );
     const a = file(
       'a.yaml',
       'a',
-      'peers: { hub: { dial: ["hub:7443"] }, b: { dial: ["b:1"] } }\ngrants: [{ to: hub, read: { stream: T } }, { to: b, append: { stream: T } }]\n',
+      'peers: { hub: { dial: ["hub:7443"] }, b: { dial: ["b:1"] } }\ngrants: [{ to: hub, read: { stream: T } }, { to: b, append: { stream: T }, origins: [hub] }]\n',
     );
     expect(graph(hub(more), a, b)).toEqual([
       'b.yaml:9:3: warning: links form a cycle: b/B -> a/T -> hub/F -> b/B; records that have been round are dropped. take a link out if this is not meant',

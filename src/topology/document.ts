@@ -1,4 +1,4 @@
-import { Composer, type CST, type Document, isMap, isScalar, isSeq, Lexer, LineCounter, Parser } from 'yaml';
+import { Composer, type CST, type Document, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, Parser } from 'yaml';
 import { type Path, type Position, quote } from './problem.ts';
 
 /** The plain value of a topology file, and where each part of it stands. */
@@ -41,7 +41,11 @@ export function parseTopologyDocument(text: string): ParsedDocument {
   const documents = [...composer.compose(tokens, true, text.length)];
   const errors = documents.flatMap((document) => [...document.errors, ...document.warnings]);
   if (errors.length > 0) {
-    const faults = errors.map((error) => ({ ...place(error.pos[0]), ...explainYaml(error.code, error.message) }));
+    const written = text.split('\n');
+    const faults = errors.map(({ code, message, pos }) => {
+      const at = place(pos[0]);
+      return { ...at, ...explainYaml(code, message, textAround(written, at.line)) };
+    });
     return { ok: false, faults: firstOfEachLine(faults) };
   }
   const [document, second] = documents;
@@ -69,7 +73,23 @@ function tokenize(text: string, lines: LineCounter): CST.Token[] | number {
   return tokens;
 }
 
-function explainYaml(code: string, text: string): { message: string; fix: string } {
+interface Around {
+  /** The number of the line, from 1. */
+  readonly line: number;
+  readonly text: string;
+  readonly next: string;
+}
+
+/** Of a line as much as it takes to see what was meant: lines of a foreign file may be long. */
+function textAround(lines: readonly string[], line: number): Around {
+  return { line, text: (lines[line - 1] ?? '').slice(0, 500), next: (lines[line] ?? '').slice(0, 500) };
+}
+
+function indentOf(line: string): number {
+  return line.length - line.trimStart().length;
+}
+
+function explainYaml(code: string, text: string, around: Around): { message: string; fix: string } {
   // Some messages end in a piece of the file, which may be a secret.
   const message = text.replace(/: ".*$/s, '');
   switch (code) {
@@ -81,6 +101,20 @@ function explainYaml(code: string, text: string): { message: string; fix: string
       return { message: 'YAML tags are not used in a topology file', fix: 'take out the word that starts with "!"' };
     case 'NON_STRING_KEY':
       return { message: 'a key must be a plain text', fix: 'write it as key: value' };
+    case 'BLOCK_AS_IMPLICIT_KEY':
+      if (around.next.trim() !== '' && indentOf(around.next) > indentOf(around.text)) {
+        const { line } = around;
+        return {
+          message: `line ${line + 1} is indented deeper than line ${line}, which already has a value`,
+          fix: 'align it with its neighbours',
+        };
+      }
+      return { message: 'a second ": " stands in this line', fix: 'put the text in quotes, or begin a new line' };
+    case 'UNEXPECTED_TOKEN':
+      // A template without quotes begins like a mapping, an IPv6 address like a list.
+      if (/[:,[]\s*(\{[a-z0-9]+\}[^\s,}\]]|\[[0-9a-f:]*\]:|[^\s"'#{,[]+\{[a-z0-9]+\})/i.test(around.text))
+        return { message: 'a text with brackets stands here without quotes', fix: 'put it in quotes' };
+      return unknownFault(message);
     case 'BAD_SCALAR_START':
       return { message: `not valid YAML: ${lowerFirst(message)}`, fix: 'put the text in quotes' };
     case 'MISSING_CHAR':
@@ -89,11 +123,13 @@ function explainYaml(code: string, text: string): { message: string; fix: string
         fix: 'close what was opened before',
       };
     default:
-      return {
-        message: `not valid YAML: ${lowerFirst(message)}`,
-        fix: 'check the indentation, and put texts that hold ": ", "#", "{" or "[" in quotes',
-      };
+      return unknownFault(message);
   }
+}
+
+function unknownFault(message: string): { message: string; fix: string } {
+  const fix = 'check the indentation, and put texts that hold ": ", "#", "{" or "[" in quotes';
+  return { message: `not valid YAML: ${lowerFirst(message)}`, fix };
 }
 
 function lowerFirst(text: string): string {
@@ -134,7 +170,7 @@ class Reader {
   #read(node: unknown, path: Path, around: number): unknown {
     if (node === null) return null;
     if (!(isMap(node) || isSeq(node) || isScalar(node)) || node.anchor !== undefined) {
-      return this.#refuseAlias(offsetOf(node) ?? around);
+      return this.#refuseAlias(offsetOf(node) ?? around, isAlias(node));
     }
     if (isMap(node)) return this.#readMap(node.items, path, offsetOf(node) ?? around);
     if (isScalar(node)) return node.value;
@@ -176,9 +212,11 @@ class Reader {
     return this.#read(node, path, offsets.value);
   }
 
-  #refuseAlias(offset: number): undefined {
+  #refuseAlias(offset: number, isName = false): undefined {
     const message = 'YAML anchors and aliases are not used in a topology file';
-    this.faults.push({ offset, message, fix: 'write the value out' });
+    // The text is not repeated: it may be a secret.
+    const fix = isName ? 'put a text that begins with "*" in quotes, as "*-edge"' : 'write the value out';
+    this.faults.push({ offset, message, fix });
     return undefined;
   }
 }

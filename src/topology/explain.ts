@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { nearest } from './nearest.ts';
 import { type Fault, type Path, type PathFault, quote } from './problem.ts';
-import { secretTitle } from './schema.ts';
+import { secretTitle } from './schema-secret.ts';
 
 type Issue = z.core.$ZodIssue;
 type Schema = z.core.$ZodType;
@@ -29,7 +29,7 @@ function explain(root: Schema, value: unknown, issue: Issue): Explained[] {
   const schema = schemaAt(root, path);
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => unknownKey(key, schema, found, path));
+      return issue.keys.map((key) => unknownKey(root, key, schema, found, path));
     case 'invalid_key': {
       // The key's own issues tell more than "invalid key".
       const inner = issue.issues[0];
@@ -41,7 +41,8 @@ function explain(root: Schema, value: unknown, issue: Issue): Explained[] {
     }
     case 'invalid_union': {
       const branch = issue.errors.find((errors) => !errors.every((inner) => isWrongType(inner)));
-      if (branch === undefined) return at(wrongType(schema, found, 'a value', path));
+      if (branch === undefined)
+        return found === undefined ? [missing(schema, path)] : at(wrongType(schema, found, 'a text', path));
       return branch.flatMap((inner) => explain(root, value, { ...inner, path: [...issue.path, ...inner.path] }));
     }
     case 'custom':
@@ -78,13 +79,21 @@ function isWrongType(issue: Issue): boolean {
   return issue.code === 'invalid_type' && issue.path.length === 0;
 }
 
-function unknownKey(key: string, schema: Schema | undefined, found: unknown, path: Path): Explained {
+function unknownKey(root: Schema, key: string, schema: Schema | undefined, found: unknown, path: Path): Explained {
   const known = keysOf(schema);
   const free = known.filter((name) => !isObject(found) || !Object.hasOwn(found, name));
   const meant = nearest(key, free);
   const fault = { message: `unknown key ${quote(key)}`, path: [...path, key], on: 'key' } as const;
-  if (meant === undefined) return { ...fault, fix: `known here: ${known.join(', ')}` };
-  return { ...fault, fix: `did you mean ${quote(meant)}?`, meant: [...path, meant] };
+  if (meant !== undefined) return { ...fault, fix: `did you mean ${quote(meant)}?`, meant: [...path, meant] };
+  return { ...fault, fix: placeOf(root, key, schema, path) ?? `known here: ${known.join(', ')}` };
+}
+
+/** Where a key belongs that stands one level too high or too low. */
+function placeOf(root: Schema, key: string, schema: Schema | undefined, path: Path): string | undefined {
+  const homes = keysOf(schema).filter((name) => keysOf(schemaAt(schema!, [name])).includes(key));
+  if (homes.length > 0) return `it belongs into ${homes.map(quote).join(' or ')}`;
+  const outer = path.length === 0 ? [] : keysOf(schemaAt(root, path.slice(0, -1)));
+  return outer.includes(key) ? `it belongs one level up, beside ${quote(String(path.at(-1)))}` : undefined;
 }
 
 function missing(schema: Schema | undefined, path: Path): Explained {
@@ -137,14 +146,25 @@ function wrongValue(allowed: readonly unknown[], found: unknown): Fault {
   };
 }
 
-function outOfRange(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig, schema: Schema | undefined): Fault {
-  const { title, examples } = metaOf(schema);
+function outOfRange(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig, given: Schema | undefined): Fault {
+  const schema = given === undefined ? undefined : unwrap(given);
+  const { title, examples } = metaOf(given);
   const example = examples?.[0] === undefined ? '' : `, as ${flow(examples[0])}`;
   if (issue.origin === 'array' && issue.code === 'too_small') {
+    if (Number(issue.minimum) > 1)
+      return { message: 'the list is too short', fix: `name at least ${issue.minimum}${example}` };
     return { message: 'the list is empty', fix: `name at least one${example}, or take the key out` };
   }
+  if (issue.origin === 'array' && issue.code === 'too_big') {
+    return {
+      message: `the list has more than ${issue.maximum} entries`,
+      fix: 'say it with fewer, wildcards if need be',
+    };
+  }
   const bound = issue.code === 'too_small' ? `at least ${issue.minimum}` : `at most ${issue.maximum}`;
-  return { message: `${title ?? 'this'} must be ${bound}`, fix: `change it${example}` };
+  // Of several choices it is the number that was taken.
+  const what = schema instanceof z.ZodUnion ? 'the number' : title;
+  return { message: `${what ?? 'this'} must be ${bound}`, fix: `change it${example}` };
 }
 
 function nounOf(value: unknown): string {
@@ -215,8 +235,9 @@ function schemaAt(root: Schema, path: Path): Schema | undefined {
   return here;
 }
 
-/** The keys that a strict object knows; none for anything else. */
+/** The keys that a strict object knows, also as one of several choices; none for anything else. */
 export function keysOf(schema: Schema | undefined): string[] {
   const inner = schema === undefined ? undefined : unwrap(schema);
+  if (inner instanceof z.ZodUnion) return inner.options.flatMap((one) => keysOf(one));
   return inner instanceof z.ZodObject ? Object.keys(inner.shape) : [];
 }

@@ -1,38 +1,89 @@
 import { createHash } from 'node:crypto';
 import type { Failure } from '../wire/reasons.ts';
 import { explainIssues } from './explain.ts';
-import type { Grant, LanePlan, LinkPlan } from './plan.ts';
+import { isMeant, type Peers } from './groups.ts';
+import type { LanePlan, LinkPlan } from './plan.ts';
 import { wireLink } from './schema.ts';
-import { patternOf, patternsOverlap, subjectMatches } from './subjects.ts';
 
-/** The lanes that a link compiles to: one per source cluster. */
+/**
+ * What a link of the file of `self` is between this cluster and one other: the same link with no more than these two in it, as both of
+ * them see it. Undefined if no lane of it leads from the one to the other.
+ */
+export function linkBetween(link: LinkPlan, peers: Peers, self: string, other: string): LinkPlan | undefined {
+  const of = (names: readonly string[]): string[] =>
+    [self, other].filter((cluster) => names.some((name) => isMeant(peers, name, cluster))).sort();
+  const from = of(link.from.clusters);
+  const to = of(link.to.clusters);
+  if (!from.some((one) => to.some((two) => one !== two))) return undefined;
+  return { ...link, from: { ...link.from, clusters: from }, to: { ...link.to, clusters: to } };
+}
+
+/** The lanes that a link compiles to: from each source cluster to each sink cluster but itself. */
 export function lanesOf(link: LinkPlan, declaredBy: string): LanePlan[] {
-  const hash = linkHash(link);
-  return link.from.clusters.map((from) => ({
-    id: `${link.name}/${from}/${link.to.cluster}`,
-    link: link.name,
+  const { name, kind, start, previously, origins } = link;
+  const { create, subject } = link.to;
+  const lanes = link.from.clusters.flatMap((from) =>
+    link.to.clusters.filter((to) => to !== from).map((to): [string, string] => [from, to]),
+  );
+  return lanes.map(([from, to]) => ({
+    id: `${name}/${from}/${to}`,
+    link: name,
+    kind,
     from,
-    to: link.to.cluster,
+    to,
     sourceStream: link.from.stream,
     sinkStream: link.to.stream,
-    subject: link.to.subject,
+    subject,
+    ...(create === undefined ? {} : { create }),
+    ...(start === undefined ? {} : { start }),
+    ...(previously === undefined ? {} : { previously: `${previously}/${from}/${to}` }),
+    origins,
     declaredBy,
-    linkHash: hash,
+    linkHash: linkHash(between(link, from, to)),
   }));
 }
 
-/** The canonical JSON of a declaration: equal links give equal text. */
+function between(link: LinkPlan, from: string, to: string): LinkPlan {
+  const of = (names: readonly string[]): string[] => names.filter((name) => name === from || name === to);
+  return {
+    ...link,
+    from: { ...link.from, clusters: of(link.from.clusters) },
+    to: { ...link.to, clusters: of(link.to.clusters) },
+  };
+}
+
+/**
+ * The canonical JSON of a link between two clusters: equal declarations give equal text. `origins` is not in it: it is what the declarer
+ * accepts at its own end.
+ */
 export function linkToJson(link: LinkPlan): string {
-  const { name, kind, from, to } = link;
+  const { name, kind, from, to, start, previously } = link;
+  const { create } = to;
   return JSON.stringify({
     from: { clusters: from.clusters.toSorted(), stream: from.stream },
     kind,
     name,
-    to: { cluster: to.cluster, stream: to.stream, subject: to.subject },
+    ...(previously === undefined ? {} : { previously }),
+    ...(start === undefined ? {} : { start: startJson(start) }),
+    to: {
+      clusters: to.clusters.toSorted(),
+      ...(create === undefined ? {} : { create: createJson(create) }),
+      stream: to.stream,
+      subject: to.subject,
+    },
   });
 }
 
-/** A thousand source clusters with the longest names fit in. */
+function startJson(start: NonNullable<LinkPlan['start']>): object {
+  if (start.at === 'sequence') return { at: start.at, sequence: start.sequence };
+  return start.at === 'time' ? { at: start.at, timeMs: start.timeMs } : { at: start.at };
+}
+
+function createJson({ maxAgeMs, maxBytes, replicas, subjects }: NonNullable<LinkPlan['to']['create']>): object {
+  return { ...(maxAgeMs === undefined ? {} : { maxAgeMs }), maxBytes, replicas, subjects: subjects.toSorted() };
+}
+
+/** Far more than a link with the longest names and twenty subjects takes. */
 const maxLinkJson = 64 * 1024;
 
 export type ParsedLink =
@@ -59,12 +110,37 @@ export function linkFromJson(text: string): ParsedLink {
     const path = fault?.on === 'key' ? fault.path.slice(0, -1) : fault?.path;
     return refused('link-conflict', `at ${path?.join('.') || 'its top'}: ${fault?.message}`);
   }
-  const { name, kind, from, to } = parsed.data;
-  const clusters = from.clusters.toSorted();
-  if (new Set(clusters).size < clusters.length)
-    return refused('link-conflict', 'a source cluster stands twice in the link');
-  if (clusters.includes(to.cluster)) return refused('link-conflict', 'the link begins and ends at one cluster');
-  return { ok: true, link: { name, kind, from: { clusters, stream: from.stream }, to } };
+  const { name, kind, from, to, start, previously } = parsed.data;
+  const { create, ...sink } = to;
+  const link: LinkPlan = {
+    name,
+    kind,
+    from: { ...from, clusters: from.clusters.toSorted() },
+    to: { ...sink, clusters: to.clusters.toSorted(), ...(create === undefined ? {} : { create: defined(create) }) },
+    ...(start === undefined ? {} : { start }),
+    ...(previously === undefined ? {} : { previously }),
+    origins: [],
+  };
+  const fault = shapeFault(link);
+  return fault === undefined ? { ok: true, link } : refused('link-conflict', fault);
+}
+
+/** The same without keys that hold nothing. */
+function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}
+
+function shapeFault({ kind, from, to }: LinkPlan): string | undefined {
+  for (const { clusters } of [from, to])
+    if (new Set(clusters).size < clusters.length) return 'a cluster stands twice in the link';
+  if (kind === 'replicate') {
+    const alike = from.clusters.length === 2 && from.clusters.every((name, i) => name === to.clusters[i]);
+    return alike && from.stream === to.stream ? undefined : 'its two ends are not alike';
+  }
+  if (from.clusters.length > 1 || to.clusters.length > 1) return 'it names more clusters than these two';
+  return from.clusters[0] === to.clusters[0] ? 'the link begins and ends at one cluster' : undefined;
 }
 
 function refused(reason: 'bad-frame' | 'link-conflict', detail: string): ParsedLink {
@@ -76,52 +152,39 @@ export function linkHash(link: LinkPlan): string {
   return createHash('sha256').update(linkToJson(link)).digest('hex').slice(0, 32);
 }
 
-/**
- * Why the lane may not run at the cluster `self`, whose grants these are; undefined if it may. Declaring a link is consent at the
- * declarer's own end only; at its other end it runs within the grants there. Nobody declares links between others.
- */
-export function granted(lane: LanePlan, grants: readonly Grant[], self: string): Failure | undefined {
-  const { declaredBy, from, to, sourceStream, sinkStream } = lane;
-  if (declaredBy !== from && declaredBy !== to) {
-    return notGranted(`${declaredBy} is no end of ${lane.id}, which it declares`);
-  }
-  if (self !== from && self !== to) return notGranted(`${self} is no end of ${lane.id}`);
-  if (declaredBy === self) return undefined;
-  if (self === from) {
-    const found = grants.some(
-      (grant) => grant.verb === 'read' && grant.to === declaredBy && grant.stream === sourceStream,
-    );
-    return found ? undefined : notGranted(`${self} does not let ${declaredBy} read ${sourceStream}`);
-  }
-  const fitting = appendGrants(lane, grants);
-  if (fitting.length === 0) return notGranted(`${self} does not let ${declaredBy} append to ${sinkStream}`);
-  const written = patternOf(lane.subject, from);
-  const possible = fitting.some(
-    ({ subjects }) => subjects?.some((pattern) => patternsOverlap(pattern, written)) ?? true,
-  );
-  return possible
-    ? undefined
-    : notGranted(`${self} lets ${declaredBy} append to ${sinkStream}, but not under ${lane.subject}`);
+/** In what two declarations of one link differ, in words; undefined if they are alike. `places`: where the one stands and where the other. */
+export function linkDifference(one: LinkPlan, other: LinkPlan, places: readonly [string, string]): string | undefined {
+  if (linkHash(one) === linkHash(other)) return undefined;
+  const parts = (link: LinkPlan): Record<string, string> => ({
+    kind: link.kind,
+    'source clusters': link.from.clusters.join(', '),
+    'source stream': link.from.stream,
+    'sink clusters': link.to.clusters.join(', '),
+    'sink stream': link.to.stream,
+    subject: link.to.subject,
+    start: startText(link.start),
+    ...createParts(link.to.create),
+    previously: link.previously ?? 'none',
+  });
+  const [a, b] = [parts(one), parts(other)];
+  const different = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((key) => a[key] !== b[key]);
+  return different
+    .map((key) => `${key} ${a[key] ?? 'none'} in ${places[0]}, ${b[key] ?? 'none'} in ${places[1]}`)
+    .join('; ');
 }
 
-/**
- * For the sink of a lane: tells whether a mapped subject is within the grants. Undefined if every subject of the stream
- * is, as on a lane that the sink's own cluster declares.
- */
-export function appendFilter(lane: LanePlan, grants: readonly Grant[]): ((subject: string) => boolean) | undefined {
-  if (lane.declaredBy === lane.to) return undefined;
-  const fitting = appendGrants(lane, grants);
-  if (fitting.some(({ subjects }) => subjects === undefined)) return undefined;
-  const patterns = fitting.flatMap(({ subjects }) => subjects ?? []);
-  return (subject) => patterns.some((pattern) => subjectMatches(pattern, subject));
+function startText(start: LinkPlan['start']): string {
+  if (start === undefined) return 'none';
+  if (start.at === 'sequence') return String(start.sequence);
+  return start.at === 'time' ? new Date(start.timeMs).toISOString() : start.at;
 }
 
-function appendGrants(lane: LanePlan, grants: readonly Grant[]): Grant[] {
-  return grants.filter(
-    ({ verb, to, stream }) => verb === 'append' && to === lane.declaredBy && stream === lane.sinkStream,
-  );
-}
-
-function notGranted(detail: string): Failure {
-  return { reason: 'not-granted', detail };
+function createParts(create: LinkPlan['to']['create']): Record<string, string> {
+  if (create === undefined) return {};
+  return {
+    'create.subjects': create.subjects.toSorted().join(', '),
+    'create.maxBytes': String(create.maxBytes),
+    ...(create.maxAgeMs === undefined ? {} : { 'create.maxAge': `${create.maxAgeMs}ms` }),
+    'create.replicas': String(create.replicas),
+  };
 }

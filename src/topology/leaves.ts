@@ -38,6 +38,14 @@ export const linkName = matching(
   'use 1 to 64 of the characters a-z, 0-9 and "-"',
 );
 
+/** Matched against names of clusters: `*` stands for any run of characters. */
+export const clusterPattern = matching(
+  'a pattern of cluster names',
+  'edge-*',
+  /^[a-z0-9*-]{1,64}$/,
+  'use the characters a-z, 0-9 and "-", and "*" for any run of them',
+);
+
 /** The authority part of a SPIFFE id, as src/security/identity.ts reads it from a certificate. */
 export const trustDomain = matching(
   'a trust domain',
@@ -87,13 +95,53 @@ export const subjectPattern = leaf('a subject pattern', 'fleet.>', undefined, pa
 
 export const subjectTemplate = leaf('a subject template', 'fleet.{origin}.{subject}', undefined, templateFault);
 
+const endpointPattern = /^((\[[^\]]+\]|[^:[\]/]+):[0-9]{1,5}|unix:.+)$/;
+
+/** Where peers dial us; port 0 takes any free one. */
+export const listenEndpoint = leaf('an address', '0.0.0.0:7443', endpointPattern, (text) =>
+  text.startsWith('unix:') ? socketFault(text) : addressFault(text, 0, '0.0.0.0:7443'),
+);
+
+export const dialEndpoint = leaf('an address', 'hub.example:7443', endpointPattern, (text) =>
+  text.startsWith('unix:') ? socketFault(text) : addressFault(text, 1, 'hub.example:7443'),
+);
+
 /** An address to listen on; port 0 takes any free one. */
 export const listenAddress = leaf('an address', '0.0.0.0:7443', /^(\[[^\]]+\]|[^:[\]/]+):[0-9]{1,5}$/, (text) =>
   addressFault(text, 0, '0.0.0.0:7443'),
 );
 
-export const dialAddress = leaf('an address', 'hub.example:7443', /^(\[[^\]]+\]|[^:[\]/]+):[0-9]{1,5}$/, (text) =>
-  addressFault(text, 1, 'hub.example:7443'),
+/** The path of a unix socket, as the file has it. */
+export function parseSocketPath(text: string): string | undefined {
+  return /^unix:([^\0]+)$/s.exec(text)?.[1];
+}
+
+function socketFault(text: string): Fault | undefined {
+  const path = parseSocketPath(text);
+  if (path !== undefined && path.trim() !== '' && !path.startsWith('//')) return undefined;
+  return { message: `${quote(text)} is not a unix socket`, fix: 'write unix:PATH, as unix:/run/causeway/hub.sock' };
+}
+
+const proxyPattern = /^https?:\/\/[^@/?#\s]+\/?$/;
+
+/** An HTTP proxy. A name and a password in its URL would be literals. */
+export const proxyUrl = leaf('the URL of a proxy', 'http://proxy.example:3128', proxyPattern, (text) => {
+  const fix = 'write http://HOST:PORT, or https://HOST:PORT';
+  if (text.includes('@')) {
+    // Whatever stands before the @ is not repeated in a message.
+    const instead = 'take it out and give proxy.user and proxy.password as { file: PATH } or { env: NAME }';
+    return { message: 'the URL holds a name or password', fix: instead };
+  }
+  return proxyPattern.test(text) && URL.canParse(text)
+    ? undefined
+    : { message: `${quote(text)} is not the URL of a proxy`, fix };
+});
+
+export const exceptPattern = matching(
+  'a host, domain or network',
+  '.plant.example',
+  /^(\*|(\*?\.)?[A-Za-z0-9_][A-Za-z0-9._-]*(\/[0-9]{1,2})?(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?|[0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*(\/[0-9]{1,3})?)$/,
+  'write hub.example, .example for all below it, 10.0.0.5, 10.0.0.0/8 or "*"',
 );
 
 /** The scheme says whether TLS is demanded. Names and passwords in it would be literals. */
@@ -111,6 +159,73 @@ export const serverUrl = leaf('a NATS server URL', 'nats://127.0.0.1:4222', /^(n
     ? undefined
     : { message: `${quote(text)} is not a NATS server URL`, fix };
 });
+
+const byteUnits: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 };
+const timeUnits: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A number with its unit, in the smallest unit; undefined if it is none, or beyond what a number holds exactly. */
+function parseQuantity(text: string, units: Readonly<Record<string, number>>): number | undefined {
+  const match = /^([0-9]{1,15}(?:\.[0-9]{1,3})?)([A-Za-z]+)$/.exec(text);
+  const unit = match === null || !Object.hasOwn(units, match[2]!) ? undefined : units[match[2]!];
+  if (match === null || unit === undefined) return undefined;
+  const value = Number(match[1]) * unit;
+  return Number.isSafeInteger(value) && value > 0 ? value : undefined;
+}
+
+/** Bytes in `64KiB`; undefined if it is no size. */
+export function parseBytes(text: string): number | undefined {
+  return parseQuantity(text, byteUnits);
+}
+
+/** A number of bytes as it may stand in a file: in the largest unit that holds it whole. */
+export function sizeText(bytes: number): string {
+  const [unit, size] = Object.entries(byteUnits).findLast(([, one]) => bytes % one === 0)!;
+  return `${bytes / size}${unit}`;
+}
+
+/** Milliseconds in `30s`; undefined if it is no duration. */
+export function parseDuration(text: string): number | undefined {
+  return parseQuantity(text, timeUnits);
+}
+
+/** A size in bytes with its unit: what one sees is what one gets, so a bare number is none. */
+export const byteSize = leaf('a size', '1GiB', /^[0-9]+(\.[0-9]+)?(B|KiB|MiB|GiB|TiB)$/, (text) =>
+  parseBytes(text) === undefined
+    ? { message: `${quote(text)} is not a size`, fix: 'write a number and B, KiB, MiB, GiB or TiB, as 64MiB' }
+    : undefined,
+);
+
+export const duration = leaf('a duration', '7d', /^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$/, (text) =>
+  parseDuration(text) === undefined
+    ? { message: `${quote(text)} is not a duration`, fix: 'write a number and ms, s, m, h or d, as 30s or 7d' }
+    : undefined,
+);
+
+/** Words of `start` that are neither a sequence nor a time. */
+export const startWords = ['all', 'new', 'fromMirror'] as const;
+
+/** The end of the year 9999, the last that the form of a time can say. */
+export const lastTimeMs = Date.UTC(10_000, 0, 1) - 1;
+
+const startPattern = /^(all|new|fromMirror|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2}))$/;
+
+/** Where a lane begins, as far as it is not a sequence. */
+export const startText = leaf('a start', 'all', startPattern, (text) =>
+  startPattern.test(text) && (startWords.some((word) => word === text) || isTime(text))
+    ? undefined
+    : {
+        message: `${quote(text)} is not a start`,
+        fix: 'write all, new, fromMirror, a sequence (1000), or a time with its zone (2026-11-01T00:00:00Z)',
+      },
+);
+
+/** Date.parse takes the 30th of February for the 2nd of March. */
+function isTime(text: string): boolean {
+  const timeMs = Date.parse(text);
+  if (!(timeMs >= 0 && timeMs <= lastTimeMs)) return false;
+  const [year, month, day] = text.slice(0, 10).split('-').map(Number);
+  return new Date(Date.UTC(year!, month! - 1, day)).getUTCDate() === day;
+}
 
 /** `host:port` or `[IPv6]:port` in parts; undefined if it is neither. */
 export function parseAddress(text: string): Address | undefined {

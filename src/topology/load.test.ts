@@ -74,18 +74,21 @@ describe('a plan', () => {
           ],
         },
       ],
+      groups: [],
       links: [
         {
           name: 'telemetry',
           kind: 'fan-in',
           from: { clusters: ['plant-a', 'plant-b'], stream: 'TELEMETRY' },
-          to: { cluster: 'hub', stream: 'FLEET', subject: 'fleet.{origin}.{subject}' },
+          to: { clusters: ['hub'], stream: 'FLEET', subject: 'fleet.{origin}.{subject}' },
+          origins: [],
         },
         {
           name: 'up',
           kind: 'fan-in',
           from: { clusters: ['hub'], stream: 'FLEET' },
-          to: { cluster: 'plant-a', stream: 'COPY', subject: '{subject}' },
+          to: { clusters: ['plant-a'], stream: 'COPY', subject: '{subject}' },
+          origins: [],
         },
       ],
       grants: [

@@ -1,27 +1,43 @@
 import { createHash } from 'node:crypto';
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { checkPlan } from './check.ts';
 import { compile } from './compile.ts';
 import { parseTopologyDocument } from './document.ts';
-import type { Plan, SecretRef } from './plan.ts';
+import { valueAt } from './explain.ts';
+import { path as pathLeaf, trustDomain } from './leaves.ts';
+import { clusterAt } from './names.ts';
+import type { NatsPlan, Plan, SecretRef } from './plan.ts';
 import { problemAt, rememberPositions } from './positions.ts';
-import { type Fault, inReadingOrder, type Path, type Problem, quote } from './problem.ts';
+import { type Fault, inReadingOrder, type Path, type Position, type Problem, quote } from './problem.ts';
 
 export type LoadedTopology =
   | { readonly ok: true; readonly plan: Plan; readonly warnings: readonly Problem[] }
-  | { readonly ok: false; readonly problems: readonly Problem[] };
+  | { readonly ok: false; readonly problems: readonly Problem[]; readonly named?: NamedAt };
+
+/** Which cluster a file that cannot be used says it is, and where it says so. */
+export interface NamedAt extends Position {
+  readonly cluster: string;
+}
 
 /** A topology for ten thousand links is smaller than this; anything larger is another kind of file. */
 const maxFileBytes = 1024 * 1024;
 /** Whoever has more than this to mend starts at the top anyway. */
 const maxProblems = 100;
 
+export interface LoadOptions {
+  /**
+   * For a file with `cluster: { from: certificate }`: the name in the certificate at this absolute path, or why it has none.
+   * Default: such a file cannot be loaded.
+   */
+  readonly clusterOf?: (certificate: string, trustDomain: string) => { readonly cluster: string } | Fault;
+}
+
 /**
  * Reads one topology file and compiles it. All problems come at once; nothing is thrown for whatever the file holds. Looks
  * at no other file and at no secret: that is `checkFiles`. What takes several files to know is `checkGraph`.
  */
-export function loadTopology(path: string): LoadedTopology {
+export function loadTopology(path: string, options: LoadOptions = {}): LoadedTopology {
   const text = readText(path);
   if (typeof text !== 'string') return { ok: false, problems: [{ severity: 'error', file: path, ...text }] };
   const parsed = parseTopologyDocument(text);
@@ -33,27 +49,55 @@ export function loadTopology(path: string): LoadedTopology {
       { severity: 'error', file: path, message, fix: 'write at least version, cluster, trustDomain, tls and nats' },
     ]);
   }
-  const compiled = compile(document.value, resolve(path), createHash('sha256').update(text).digest('hex'));
+  const named = withName(document.value, resolve(path), options);
+  const hash = createHash('sha256').update(text).digest('hex');
+  const compiled = compile(named.value, resolve(path), hash, named.fault);
+  const self = clusterAt(named.value, ['cluster']);
+  const namedAt = self === undefined ? undefined : { cluster: self, ...document.locate(['cluster'], 'value') };
   if (!compiled.ok) {
     return failed(
       compiled.faults.map(({ path: where, on, message, fix }) => {
         return { severity: 'error', file: path, ...document.locate(where, on), message, fix };
       }),
+      namedAt,
     );
   }
   rememberPositions(compiled.plan, path, document);
   const problems = inReadingOrder(checkPlan(compiled.plan));
-  if (problems.some(({ severity }) => severity === 'error')) return failed(problems);
+  if (problems.some(({ severity }) => severity === 'error')) return failed(problems, namedAt);
   return { ok: true, plan: compiled.plan, warnings: problems };
 }
 
-function failed(problems: readonly Problem[]): LoadedTopology {
+/** The value with the name of the cluster put in, where it says that the certificate has it; `fault`: why that cannot be. */
+function withName(
+  value: unknown,
+  file: string,
+  { clusterOf }: LoadOptions,
+): { readonly value: unknown; readonly fault?: Fault } {
+  if (!isObject(value) || valueAt(value, ['cluster', 'from']) !== 'certificate') return { value };
+  const cert = pathLeaf.safeParse(valueAt(value, ['tls', 'cert'])).data;
+  const domain = trustDomain.safeParse(valueAt(value, ['trustDomain'])).data;
+  // What is wrong with these is told by the schema.
+  if (cert === undefined || domain === undefined) return { value };
+  const found = clusterOf?.(resolve(dirname(file), cert), domain) ?? {
+    message: 'the name of the cluster stands in its certificate',
+    fix: 'say which cluster is meant',
+  };
+  return 'cluster' in found ? { value: { ...value, cluster: found.cluster } } : { value, fault: found };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function failed(problems: readonly Problem[], namedAt?: NamedAt): LoadedTopology {
   const ordered = inReadingOrder(problems);
-  if (ordered.length <= maxProblems) return { ok: false, problems: ordered };
+  const named = namedAt === undefined ? {} : { named: namedAt };
+  if (ordered.length <= maxProblems) return { ok: false, problems: ordered, ...named };
   const { file } = ordered[0]!;
   const message = `${ordered.length - maxProblems} more problems are not shown`;
   const rest: Problem = { severity: 'error', file, message, fix: 'mend those above first' };
-  return { ok: false, problems: [...ordered.slice(0, maxProblems), rest] };
+  return { ok: false, problems: [...ordered.slice(0, maxProblems), rest], ...named };
 }
 
 /** The text of a file, bounded, without a byte order mark. */
@@ -121,19 +165,29 @@ export function checkFiles(plan: Plan, env: Readonly<Record<string, string | und
     const fault = fileFault(name);
     if (fault !== undefined) add(path, fault);
   };
-  const secret = (key: string, ref: SecretRef | undefined): void => {
+  const secret = (at: Path, ref: SecretRef | undefined): void => {
     if (ref === undefined) return;
     if ('file' in ref) {
-      file(['nats', key, 'file'], ref.file);
+      file([...at, 'file'], ref.file);
     } else if ((env[ref.env] ?? '') === '') {
       const message = `the environment variable ${quote(ref.env)} is not set`;
-      add(['nats', key, 'env'], { message, fix: 'set it for the daemon' });
+      add([...at, 'env'], { message, fix: 'set it for the daemon' });
     }
   };
+  const account = (at: Path, nats: NatsPlan): void => {
+    for (const [key, name] of Object.entries(nats.tls ?? {})) file([...at, 'tls', key], name);
+    const { credentials, nkey, user, password, token } = nats;
+    for (const [key, ref] of Object.entries({ credentials, nkey, user, password, token })) secret([...at, key], ref);
+  };
   for (const [key, name] of Object.entries(plan.tls)) file(['tls', key], name);
-  for (const [key, name] of Object.entries(plan.nats.tls ?? {})) file(['nats', 'tls', key], name);
-  const { credentials, nkey, user, password, token } = plan.nats;
-  for (const [key, ref] of Object.entries({ credentials, nkey, user, password, token })) secret(key, ref);
+  account(['nats'], plan.nats);
+  for (const { cluster, nats, proxy } of plan.peers) {
+    if (nats !== undefined) account(['peers', cluster, 'nats'], nats);
+    const at = ['peers', cluster, 'proxy'];
+    if (proxy?.ca !== undefined) file([...at, 'ca'], proxy.ca);
+    secret([...at, 'user'], proxy?.user);
+    secret([...at, 'password'], proxy?.password);
+  }
   return inReadingOrder(problems);
 }
 

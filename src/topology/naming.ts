@@ -1,6 +1,9 @@
 import { valueAt } from './explain.ts';
-import { clusterName, parseAddress } from './leaves.ts';
-import { nearest } from './nearest.ts';
+import { groupsOverlap, inGroup, nameMatches } from './groups.ts';
+import { parseAddress } from './leaves.ts';
+import { clusterAt, entriesAt, Names, twice } from './names.ts';
+import { linkNamingFaults } from './naming-links.ts';
+import type { GroupPlan } from './plan.ts';
 import { type Path, type PathFault, quote } from './problem.ts';
 
 /**
@@ -9,113 +12,107 @@ import { type Path, type PathFault, quote } from './problem.ts';
  */
 export function namingFaults(file: unknown): PathFault[] {
   const self = clusterAt(file, ['cluster']);
-  const peers = entriesAt(file, ['peers']);
+  const peers = entriesAt(file, ['peers'])?.map(([name]) => name);
   if (self === undefined || peers === undefined) return portFaults(file);
-  const names = new Names(
-    self,
-    peers.map(([name]) => name),
-  );
-  const listens = valueAt(file, ['listen']) !== undefined;
+  const names = new Names(file, self, peers);
   const links = entriesAt(file, ['links']) ?? [];
   const grants = valueAt(file, ['grants']);
   return [
-    ...peers.flatMap(([name]) => peerFaults(file, name, self, listens)),
-    ...links.flatMap(([name]) => linkFaults(file, name, names)),
-    ...(Array.isArray(grants) ? [...grants.keys()] : []).flatMap((index) =>
-      names.faultsAt(file, ['grants', index, 'to']),
-    ),
+    ...peers.flatMap((name) => peerFaults(file, name, names)),
+    ...names.groups.flatMap((group) => groupFaults(file, group, names)),
+    ...links.flatMap(([name]) => linkNamingFaults(file, name, names)),
+    ...(Array.isArray(grants) ? [...grants.keys()] : []).flatMap((index) => grantFaults(file, index, names)),
     ...portFaults(file),
   ];
 }
 
-function peerFaults(file: unknown, name: string, self: string, listens: boolean): PathFault[] {
+function peerFaults(file: unknown, name: string, names: Names): PathFault[] {
   const path = ['peers', name];
-  if (name === self) {
+  if (name === names.self) {
     return [{ path, on: 'key', message: `${quote(name)} is this cluster`, fix: 'name the other clusters here' }];
   }
-  if (listens || entriesAt(file, path)?.length !== 0) return [];
-  const message = `${quote(name)} cannot be reached: it has no "dial", and this daemon does not listen`;
-  return [{ path, on: 'key', message, fix: 'add dial: ["HOST:PORT"] here, or listen: HOST:PORT at the top' }];
+  const keys = entriesAt(file, path)?.map(([key]) => key);
+  if (keys?.includes('nats')) return sameServers(file, name);
+  if (valueAt(file, ['listen']) !== undefined || keys === undefined || keys.includes('dial')) return [];
+  const isGroup = keys.includes('match');
+  if (!isGroup && keys.length > 0) return [];
+  const why = isGroup ? 'its members dial us' : 'it has no "dial"';
+  const message = `${quote(name)} cannot be reached: ${why}, and this daemon does not listen`;
+  const listen = 'listen: HOST:PORT at the top';
+  return [{ path, on: 'key', message, fix: isGroup ? `add ${listen}` : `add dial: ["HOST:PORT"] here, or ${listen}` }];
 }
 
-function linkFaults(file: unknown, name: string, names: Names): PathFault[] {
-  const path = ['links', name];
-  const fromPath = [...path, 'from', 'cluster'];
-  const toPath = [...path, 'to', 'cluster'];
-  const sources = valueAt(file, fromPath);
-  const faults = names.faultsAt(file, toPath);
-  if (Array.isArray(sources)) {
-    faults.push(...sourceListFaults(file, fromPath, sources, names));
-    const sink = names.endAt(file, toPath);
-    if (sink === undefined || sink === names.self) return faults;
-    const message = `the link ${quote(name)} reads from a list of clusters and ends at ${quote(sink)}`;
-    return [
-      ...faults,
-      { path: toPath, on: 'value', message, fix: `let it end here, or declare it in the file of ${sink}` },
-    ];
-  }
-  faults.push(...names.faultsAt(file, fromPath));
-  const source = names.endAt(file, fromPath);
-  const sink = names.endAt(file, toPath);
-  if (source === undefined || sink === undefined) return faults;
-  if (source !== names.self && sink !== names.self) {
-    const message = `neither end of the link ${quote(name)} is this cluster`;
-    const fix = `leave "cluster" out at the end that is here, or declare the link in the file of ${source} or ${sink}`;
-    return [...faults, { path, on: 'key', message, fix }];
-  }
-  if (source !== sink) return faults;
-  const stream = valueAt(file, [...path, 'from', 'stream']);
-  const toItself = typeof stream === 'string' && stream === valueAt(file, [...path, 'to', 'stream']);
-  const message = toItself
-    ? `the link ${quote(name)} leads from the stream ${quote(stream)} to itself`
-    : `both ends of the link ${quote(name)} are this cluster`;
-  return [...faults, { path, on: 'key', message, fix: 'give "cluster" at the end that is elsewhere' }];
+/** One account of one server under two names would carry each stream into itself. */
+function sameServers(file: unknown, name: string): PathFault[] {
+  const at = ['peers', name, 'nats'];
+  const keys = ['credentials', 'nkey', 'user', 'token', 'domain'];
+  const same = keys.every(
+    (key) => JSON.stringify(valueAt(file, [...at, key])) === JSON.stringify(valueAt(file, ['nats', key])),
+  );
+  const own = valueAt(file, ['nats', 'servers']);
+  const theirs = valueAt(file, [...at, 'servers']);
+  if (!same || !Array.isArray(own) || !Array.isArray(theirs)) return [];
+  const shared = theirs.findIndex((url) => own.includes(url));
+  if (shared === -1) return [];
+  const message = `${quote(name)} would be the same NATS account as this cluster`;
+  const fix = 'give the servers of the other cluster, or another account or domain at these';
+  return [{ path: [...at, 'servers', shared], on: 'value', message, fix }];
 }
 
-function sourceListFaults(file: unknown, path: Path, sources: readonly unknown[], names: Names): PathFault[] {
-  return sources.flatMap((source, index): PathFault[] => {
+/** A name that two groups match would have two meanings; one that none matches would be waited for in vain. */
+function groupFaults(file: unknown, group: GroupPlan, names: Names): PathFault[] {
+  const { name, match } = group;
+  const path = ['peers', name];
+  const faults = [
+    ...listFaults(file, [...path, 'except'], (member) =>
+      nameMatches(match, member) ? undefined : `${quote(member)} does not fit ${quote(match)} anyway`,
+    ),
+    ...listFaults(file, [...path, 'expect'], (member) => {
+      const why = whyNoMember(group, member, names);
+      return why && `${quote(member)} is no member of the group: ${why}`;
+    }),
+  ];
+  if (inGroup(group, names.self)) {
+    const message = `this cluster, ${quote(names.self)}, fits the group itself`;
+    const fix = `narrow the pattern, or add except: [${names.self}]`;
+    return [...faults, { path: [...path, 'match'], on: 'value', message, fix }];
+  }
+  const other = names.groups.slice(0, names.groups.indexOf(group)).find((before) => groupsOverlap(before, group));
+  if (other === undefined) return faults;
+  const message = `names can fit both ${quote(other.name)} (${other.match}) and ${quote(name)} (${match})`;
+  const fix = 'choose patterns that no name fits at once';
+  return [...faults, { path: [...path, 'match'], on: 'value', message, fix }];
+}
+
+function whyNoMember(group: GroupPlan, member: string, names: Names): string | undefined {
+  if (!nameMatches(group.match, member)) return `it does not fit ${quote(group.match)}`;
+  if (group.except.includes(member)) return 'it stands under "except"';
+  if (names.peers.includes(member) && !names.isGroup(member)) return 'it has an entry of its own among the peers';
+  return undefined;
+}
+
+function listFaults(file: unknown, path: Path, faultOf: (member: string) => string | undefined): PathFault[] {
+  const list = valueAt(file, path);
+  if (!Array.isArray(list)) return [];
+  return list.flatMap((_, index): PathFault[] => {
     const at = [...path, index];
-    if (source === names.self) {
-      return [{ path: at, on: 'value', message: `${quote(names.self)} is this cluster`, fix: 'name a peer here' }];
-    }
-    if (typeof source === 'string' && sources.indexOf(source) < index) {
-      return [{ path: at, on: 'value', message: `${quote(source)} stands here twice`, fix: 'take one out' }];
-    }
-    return names.faultsAt(file, at);
+    const repeated = twice(list, index, at);
+    if (repeated !== undefined) return repeated;
+    const member = clusterAt(file, at);
+    const message = member === undefined ? undefined : faultOf(member);
+    return message === undefined ? [] : [{ path: at, on: 'value', message, fix: 'take it out, or correct the name' }];
   });
 }
 
-/** The clusters that a file may name. */
-class Names {
-  readonly self: string;
-  readonly #peers: readonly string[];
-
-  constructor(self: string, peers: readonly string[]) {
-    this.self = self;
-    this.#peers = peers;
+function grantFaults(file: unknown, index: number, names: Names): PathFault[] {
+  const path = ['grants', index, 'to'];
+  const cluster = clusterAt(file, path);
+  if (cluster === names.self) {
+    return [{ path, on: 'value', message: `${quote(cluster)} is this cluster`, fix: 'name a peer here' }];
   }
-
-  /** What is wrong with the cluster that is named at a path, if one is. */
-  faultsAt(file: unknown, path: Path): PathFault[] {
-    const cluster = clusterAt(file, path);
-    if (cluster === undefined || this.#peers.includes(cluster)) return [];
-    if (cluster === this.self) {
-      // A link may well name its own end; a grant to oneself is a slip.
-      if (path[0] !== 'grants') return [];
-      return [{ path, on: 'value', message: `${quote(cluster)} is this cluster`, fix: 'name a peer here' }];
-    }
-    const meant = nearest(cluster, this.#peers);
-    const message = `the cluster ${quote(cluster)} is unknown: it is not among the peers`;
-    const add = `add it to peers, as ${cluster}: { dial: ["HOST:PORT"] }, or {} if it dials us`;
-    return [{ path, on: 'value', message, fix: meant === undefined ? add : `did you mean ${quote(meant)}?` }];
-  }
-
-  /** The cluster at one end of a link: this one if left out, undefined if it is no name. */
-  endAt(file: unknown, path: Path): string | undefined {
-    const end = entriesAt(file, path.slice(0, -1));
-    if (end === undefined || end.length === 0) return undefined;
-    return valueAt(file, path) === undefined ? this.self : clusterAt(file, path);
-  }
+  if (cluster === undefined || !names.isServed(cluster)) return names.faultsAt(path);
+  const message = `${quote(cluster)} is served by this daemon and declares no links`;
+  return [{ path, on: 'value', message, fix: 'take the grant out: the links of this file need none' }];
 }
 
 /** Two of the daemon's own listeners on one address would fail only when it starts. */
@@ -130,15 +127,4 @@ function portFaults(file: unknown): PathFault[] {
   return [
     { path: ['monitor'], on: 'value', message: '"monitor" and "listen" want the same port', fix: 'change one of them' },
   ];
-}
-
-function clusterAt(file: unknown, path: Path): string | undefined {
-  return clusterName.safeParse(valueAt(file, path)).data;
-}
-
-/** The entries of the mapping at a path; none if it is left out, undefined if something else is there. */
-function entriesAt(file: unknown, path: Path): [string, unknown][] | undefined {
-  const found = valueAt(file, path);
-  if (found === undefined) return [];
-  return typeof found === 'object' && found !== null && !Array.isArray(found) ? Object.entries(found) : undefined;
 }

@@ -12,6 +12,28 @@ export interface Address {
   readonly port: number;
 }
 
+/** A unix socket of this machine, by its absolute path. */
+export interface SocketPath {
+  readonly path: string;
+}
+
+/** Where a daemon listens, or is dialled. */
+export type Endpoint = Address | SocketPath;
+
+/** An HTTP proxy on the way to a peer: `url` or `env`. */
+export interface ProxyPlan {
+  /** `http://HOST:PORT` or `https://HOST:PORT`, without a name or password. */
+  readonly url?: string;
+  /** Environment variable that holds the URL, maybe with a name and password; unset or empty: there is no proxy. */
+  readonly env?: string;
+  readonly user?: SecretRef;
+  readonly password?: SecretRef;
+  /** Absolute path of the authorities (PEM) that an https proxy is verified against. */
+  readonly ca?: string;
+  /** What is dialled without it: patterns as in NO_PROXY, or the variable that holds them. */
+  readonly except?: readonly string[] | { readonly env: string };
+}
+
 /** Absolute paths of PEM files: one identity, dialling or listening. */
 export interface TlsFiles {
   readonly cert: string;
@@ -43,24 +65,76 @@ export interface EmbeddedPlan {
 export interface PeerPlan {
   readonly cluster: string;
   /** Addresses we dial, in order of preference; empty: the peer dials us. */
-  readonly dial: readonly Address[];
+  readonly dial: readonly Endpoint[];
+  /** On the way to every address but unix sockets. */
+  readonly proxy?: ProxyPlan;
+  /** Present for a cluster that this daemon works for, too: it reaches both, and lanes run inside it. */
+  readonly nats?: NatsPlan;
 }
 
-/** A link as declared, in any file. The canonical JSON of this is what crosses the wire to the other end. */
+/** Peers that are known by a pattern of their names and dial us. */
+export interface GroupPlan {
+  readonly name: string;
+  /** Pattern of cluster names; `*` stands for any run of characters. */
+  readonly match: string;
+  readonly except: readonly string[];
+  /** How many there are, or who they are: whoever is missing is shown as never seen. */
+  readonly expect?: number | readonly string[];
+}
+
+export type LinkKind = 'fan-in' | 'fan-out' | 'replicate';
+
+/** Where a lane begins whose sink holds nothing of it and knows no cursor. */
+export type StartPlan =
+  | { readonly at: 'all' | 'new' | 'fromMirror' }
+  | { readonly at: 'sequence'; readonly sequence: number }
+  | { readonly at: 'time' /** Unix ms. */; readonly timeMs: number };
+
+/** A sink stream that is made if it is missing. */
+export interface CreatePlan {
+  /** Subjects of the stream. */
+  readonly subjects: readonly string[];
+  readonly maxBytes: number;
+  readonly maxAgeMs?: number;
+  readonly replicas: number;
+}
+
+/**
+ * A link as declared, in any file; its lanes lead from each source cluster to each sink cluster but itself. Names of clusters may
+ * be names of groups in a Plan. What concerns two clusters of it (`linkBetween`) is what crosses the wire between them, as canonical JSON.
+ */
 export interface LinkPlan {
   readonly name: string;
-  readonly kind: 'fan-in';
+  readonly kind: LinkKind;
+  /** Of `replicate`: both ends are all members. */
   readonly from: { readonly clusters: readonly string[]; readonly stream: string };
-  readonly to: { readonly cluster: string; readonly stream: string /** Subject template. */; readonly subject: string };
+  readonly to: {
+    readonly clusters: readonly string[];
+    readonly stream: string;
+    /** Subject template. */
+    readonly subject: string;
+    readonly create?: CreatePlan;
+  };
+  /** Absent: at the first record, provided that the sink stream holds nothing of unknown provenance. */
+  readonly start?: StartPlan;
+  /** Name that this link had before; its lanes' cursors carry over. */
+  readonly previously?: string;
+  /** Clusters, as patterns, in whose name the sources may speak besides their own, at the end of the declarer. */
+  readonly origins: readonly string[];
 }
 
 /** What links that `to` declares may do here. */
 export interface Grant {
+  /** A peer or a group. */
   readonly to: string;
   readonly verb: 'read' | 'append';
   readonly stream: string;
   /** For `append`: the subjects that may be written, NATS wildcards allowed; absent: any subject of the stream. */
   readonly subjects?: readonly string[];
+  /** For `append`: clusters, as patterns, in whose name the peer may speak. Default: its own. */
+  readonly origins?: readonly string[];
+  /** For `append`: the stream may be made if it is missing, no larger than this. */
+  readonly create?: { readonly maxBytes: number };
 }
 
 export interface Plan {
@@ -69,9 +143,10 @@ export interface Plan {
   readonly tls: TlsFiles;
   readonly nats: NatsPlan;
   /** Absent on a daemon that only dials. */
-  readonly listen?: Address;
+  readonly listen?: Endpoint;
   readonly monitor: Address;
   readonly peers: readonly PeerPlan[];
+  readonly groups: readonly GroupPlan[];
   /** Links that this file declares. */
   readonly links: readonly LinkPlan[];
   readonly grants: readonly Grant[];
@@ -85,14 +160,21 @@ export interface LanePlan {
   /** link/from/to */
   readonly id: string;
   readonly link: string;
+  readonly kind: LinkKind;
   readonly from: string;
   readonly to: string;
   readonly sourceStream: string;
   readonly sinkStream: string;
   /** Subject template at the sink. */
   readonly subject: string;
+  readonly create?: CreatePlan;
+  readonly start?: StartPlan;
+  /** Id that this lane had before, if its link was renamed. */
+  readonly previously?: string;
+  /** As in LinkPlan. */
+  readonly origins: readonly string[];
   /** The cluster whose file declares the link. */
   readonly declaredBy: string;
-  /** Hash of the declaration. */
+  /** Hash of what the declaration says of these two clusters. */
   readonly linkHash: string;
 }

@@ -1,33 +1,41 @@
 import { keysOf, valueAt } from './explain.ts';
 import type { Path, PathFault } from './problem.ts';
-import { grant, nats as natsSchema } from './schema.ts';
+import { grant, link, nats as natsSchema } from './schema.ts';
+import { proxy } from './schema-proxy.ts';
 
 /**
  * Which options go together. These rules look only at which keys are present, so that they can be told together with
  * everything else that is wrong with the file.
  */
 export function presenceFaults(file: unknown): PathFault[] {
-  return [...natsFaults(file), ...grantFaults(file)];
+  const peers = keysAt(file, ['peers']) ?? [];
+  const links = keysAt(file, ['links']) ?? [];
+  return [
+    ...natsFaults(file, ['nats']),
+    ...peers.flatMap((name) => peerFaults(file, ['peers', name])),
+    ...links.flatMap((name) => linkFaults(file, ['links', name])),
+    ...grantFaults(file),
+  ];
 }
 
 const secrets = ['credentials', 'nkey', 'user', 'password', 'token'] as const;
 
-function natsFaults(file: unknown): PathFault[] {
-  const nats = keysAt(file, ['nats']);
+function natsFaults(file: unknown, at: Path): PathFault[] {
+  const nats = keysAt(file, at);
   if (nats === undefined) return [];
   const faults: PathFault[] = [];
   const fault = (path: Path, message: string, fix: string): void => {
-    faults.push({ path: ['nats', ...path], on: 'key', message, fix });
+    faults.push({ path: [...at, ...path], on: 'key', message, fix });
   };
   const embedded = nats.includes('embedded');
-  if (!embedded && !nats.includes('servers') && allKnown(nats, natsSchema)) {
+  if (at.length === 1 && !embedded && !nats.includes('servers') && allKnown(nats, natsSchema)) {
     fault(
       [],
       'neither "servers" nor "embedded" is given',
       'add servers: [nats://HOST:4222], or embedded: { store: PATH }',
     );
   }
-  if (embedded) {
+  if (at.length === 1 && embedded) {
     for (const key of nats.filter((name) => name === 'servers')) {
       fault([key], '"servers" and "embedded" exclude each other', 'keep the one that is meant');
     }
@@ -47,17 +55,95 @@ function natsFaults(file: unknown): PathFault[] {
   if (nats.includes('password') && !nats.includes('user')) {
     fault(['password'], '"password" is given without "user"', 'add user: { file: PATH } or { env: NAME }');
   }
-  const tls = keysAt(file, ['nats', 'tls']) ?? [];
+  const tls = keysAt(file, [...at, 'tls']) ?? [];
   if (tls.includes('cert') && !tls.includes('key'))
     fault(['tls', 'cert'], '"cert" is given without "key"', 'add key: PATH');
   if (tls.includes('key') && !tls.includes('cert'))
     fault(['tls', 'key'], '"key" is given without "cert"', 'add cert: PATH');
-  for (const key of secrets) {
-    const secret = keysAt(file, ['nats', key]);
-    if (secret === undefined) continue;
-    const given = secret.filter((name) => name === 'file' || name === 'env');
-    if (given.length === 2) fault([key], `"${key}" is given twice, as file and as env`, 'keep one of the two');
-    if (secret.length === 0) fault([key], `"${key}" says nothing`, 'write { file: PATH } or { env: NAME }');
+  return [...faults, ...secrets.flatMap((key) => secretFaults(file, [...at, key]))];
+}
+
+function secretFaults(file: unknown, path: Path): PathFault[] {
+  const keys = keysAt(file, path);
+  if (keys === undefined) return [];
+  const name = path.at(-1);
+  const given = keys.filter((key) => key === 'file' || key === 'env');
+  const fault = (message: string, fix: string): PathFault[] => [{ path, on: 'key', message, fix }];
+  if (given.length === 2) return fault(`"${name}" is given twice, as file and as env`, 'keep one of the two');
+  return keys.length === 0 ? fault(`"${name}" says nothing`, 'write { file: PATH } or { env: NAME }') : [];
+}
+
+function proxyFaults(file: unknown, at: Path): PathFault[] {
+  const keys = keysAt(file, at);
+  if (keys === undefined) return [];
+  const faults: PathFault[] = [];
+  const fault = (path: Path, message: string, fix: string): void => {
+    faults.push({ path: [...at, ...path], on: 'key', message, fix });
+  };
+  const [url, env] = [keys.includes('url'), keys.includes('env')];
+  if (url && env) fault(['env'], '"url" and "env" are two ways to name the proxy', 'keep one of them');
+  if (!url && !env && allKnown(keys, proxy))
+    fault([], 'neither "url" nor "env" is given', 'add url: http://HOST:PORT, or env: NAME');
+  for (const [key, other] of [
+    ['user', 'password'],
+    ['password', 'user'],
+  ] as const)
+    if (keys.includes(key) && !keys.includes(other))
+      fault([key], `"${key}" is given without "${other}"`, `add ${other}: { file: PATH } or { env: NAME }`);
+  return [...faults, ...['user', 'password'].flatMap((key) => secretFaults(file, [...at, key]))];
+}
+
+function peerFaults(file: unknown, at: Path): PathFault[] {
+  const keys = keysAt(file, at);
+  if (keys === undefined) return [];
+  const faults: PathFault[] = [];
+  const fault = (key: string, message: string, fix: string): void => {
+    faults.push({ path: [...at, key], on: 'key', message, fix });
+  };
+  const isGroup = keys.includes('match');
+  if (isGroup && keys.includes('dial')) fault('dial', 'members of a group dial us', 'take "dial" out, or "match"');
+  if (isGroup && keys.includes('nats'))
+    fault('nats', 'a group has no NATS servers of its own', 'take "nats" out, or "match"');
+  if (keys.includes('nats') && keys.includes('dial')) {
+    const fix = 'keep "nats" if this daemon reaches the servers of the peer itself, "dial" if a daemon runs there';
+    fault('dial', '"dial" and "nats" are two ways to reach the peer', fix);
+  }
+  if (keys.includes('proxy') && !keys.includes('dial'))
+    fault('proxy', '"proxy" is for peers that are dialled', 'add dial: ["HOST:PORT"], or take it out');
+  for (const key of ['except', 'expect'])
+    if (!isGroup && keys.includes(key))
+      fault(key, `"${key}" is only for a group`, 'add match: PATTERN, or take it out');
+  return [...faults, ...natsFaults(file, [...at, 'nats']), ...proxyFaults(file, [...at, 'proxy'])];
+}
+
+function linkFaults(file: unknown, at: Path): PathFault[] {
+  const keys = keysAt(file, at);
+  if (keys === undefined || !allKnown(keys, link)) return [];
+  const kind = valueAt(file, [...at, 'kind']);
+  const faults: PathFault[] = [];
+  const fault = (path: Path, message: string, fix: string, on: PathFault['on'] = 'key'): void => {
+    faults.push({ path: [...at, ...path], on, message, fix });
+  };
+  if (kind === 'replicate') {
+    const ends = ['from', 'to'].filter((name) => keys.includes(name));
+    for (const key of ends)
+      fault(
+        [key],
+        `"${key}" is not for a replicate link, whose ends are all alike`,
+        'write between: [CLUSTER, CLUSTER] and stream: NAME',
+      );
+    for (const [key, value] of Object.entries({ between: '[CLUSTER, CLUSTER]', stream: 'NAME' }))
+      if (ends.length === 0 && !keys.includes(key)) fault([], `"${key}" is missing`, `add ${key}: ${value}`);
+    if (!keys.includes('start')) {
+      const fix = 'add start: all to bring every member what the others hold, or start: new';
+      fault([], 'a replicate link has to say what happens to records that are there already', fix);
+    }
+  } else if (kind === 'fan-in' || kind === 'fan-out') {
+    const foreign = ['between', 'stream'].filter((name) => keys.includes(name));
+    for (const key of foreign)
+      fault([key], `"${key}" is for replicate links`, `write "from" and "to", or make the link a replicate`);
+    for (const key of ['from', 'to'].filter((name) => foreign.length === 0 && !keys.includes(name)))
+      fault([], `"${key}" is missing`, `add ${key}: { stream: NAME }, and "cluster" if it is elsewhere`);
   }
   return faults;
 }
@@ -69,6 +155,16 @@ function grantFaults(file: unknown): PathFault[] {
     const keys = keysAt(file, ['grants', index]);
     if (keys === undefined) return [];
     const verbs = keys.filter((key) => key === 'read' || key === 'append');
+    if (verbs.length === 1 && verbs[0] === 'read') {
+      return ['create', 'origins']
+        .filter((key) => keys.includes(key))
+        .map((key) => ({
+          path: ['grants', index, key],
+          on: 'key',
+          message: `"${key}" says nothing about reading`,
+          fix: 'take it out, or put it into a grant with "append"',
+        }));
+    }
     if (verbs.length === 1 || (verbs.length === 0 && !allKnown(keys, grant))) return [];
     const message = verbs.length === 0 ? 'this grant allows nothing' : 'this grant has two verbs';
     const fix =

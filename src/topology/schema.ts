@@ -1,18 +1,26 @@
 import { z } from 'zod';
 import {
+  byteSize,
   clusterName,
-  dialAddress,
+  clusterPattern,
+  dialEndpoint,
   domain,
-  envName,
+  duration,
+  lastTimeMs,
   linkName,
   listenAddress,
+  listenEndpoint,
   path,
   serverUrl,
+  startText,
+  startWords,
   streamName,
   subjectPattern,
   subjectTemplate,
   trustDomain,
 } from './leaves.ts';
+import { proxy } from './schema-proxy.ts';
+import { secret } from './schema-secret.ts';
 import { identityTemplate } from './subjects.ts';
 
 /**
@@ -20,7 +28,6 @@ import { identityTemplate } from './subjects.ts';
  * what editors show and what topologies/README.md lists; both are generated from here.
  */
 
-export const secretTitle = 'a secret reference';
 /** Default of `nats.embedded.port`. */
 export const embeddedPort = 4222;
 export const monitorAddress = '127.0.0.1:7444';
@@ -30,20 +37,6 @@ const port = z
   .min(0)
   .max(65535)
   .meta({ title: 'a port', examples: [embeddedPort] });
-
-const secret = z
-  .strictObject({
-    file: path
-      .describe('File that holds the secret. Read at each connect.')
-      .meta({ examples: ['secrets/nats'] })
-      .optional(),
-    env: envName.describe('Environment variable of the daemon that holds the secret.').optional(),
-  })
-  .meta({
-    title: secretTitle,
-    examples: [{ file: 'secrets/nats' }],
-    oneOf: [{ required: ['file'] }, { required: ['env'] }],
-  });
 
 const tls = z
   .strictObject({
@@ -79,21 +72,27 @@ const embedded = z
   })
   .meta({ title: 'an embedded server', examples: [{ store: 'data/hub' }] });
 
+const servers = z
+  .array(serverUrl)
+  .min(1)
+  .describe('URLs of the servers of this cluster: `nats://` or `tls://`, default port 4222. This, or `embedded`.')
+  .meta({ title: 'a list of NATS server URLs', examples: [['nats://127.0.0.1:4222']] });
+
+/** What it takes to log in and to work at servers that somebody else runs. */
+const account = {
+  credentials: secret.describe('NATS credentials (`.creds`: JWT and seed).').optional(),
+  nkey: secret.describe('NKey seed (`SU...`).').optional(),
+  user: secret.describe('User name; needs `password`.').optional(),
+  password: secret.describe('Password; needs `user`.').optional(),
+  token: secret.describe('Token.').optional(),
+  tls: natsTls.describe('TLS to the servers, where it needs more than the scheme `tls://`.').optional(),
+  domain: domain.describe('JetStream domain to work in.').optional(),
+};
+
 export const nats = z
   .strictObject({
-    servers: z
-      .array(serverUrl)
-      .min(1)
-      .describe('URLs of the servers of this cluster: `nats://` or `tls://`, default port 4222. This, or `embedded`.')
-      .meta({ title: 'a list of NATS server URLs', examples: [['nats://127.0.0.1:4222']] })
-      .optional(),
-    credentials: secret.describe('NATS credentials (`.creds`: JWT and seed).').optional(),
-    nkey: secret.describe('NKey seed (`SU...`).').optional(),
-    user: secret.describe('User name; needs `password`.').optional(),
-    password: secret.describe('Password; needs `user`.').optional(),
-    token: secret.describe('Token.').optional(),
-    tls: natsTls.describe('TLS to the servers, where it needs more than the scheme `tls://`.').optional(),
-    domain: domain.describe('JetStream domain to work in.').optional(),
+    servers: servers.optional(),
+    ...account,
     embedded: embedded
       .describe(
         'Start and supervise a nats-server with JetStream here, on loopback, syncing every write. Takes no other `nats` option.',
@@ -106,49 +105,134 @@ export const nats = z
     oneOf: [{ required: ['servers'] }, { required: ['embedded'] }],
   });
 
+const peerNats = z
+  .strictObject({ servers: servers.describe('URLs of the servers of that cluster.'), ...account })
+  .meta({ title: 'the NATS servers of the peer', examples: [{ servers: ['nats://berlin.example:4222'] }] });
+
 const peer = z
   .strictObject({
     dial: z
-      .array(dialAddress)
+      .array(dialEndpoint)
       .min(1)
-      .describe('Addresses (host:port) of the peer, tried in this order. Left out: the peer dials us.')
+      .describe('Addresses (host:port, or unix:PATH) of the peer, tried in this order. Left out: the peer dials us.')
       .meta({ title: 'a list of addresses', examples: [['hub.example:7443']] })
+      .optional(),
+    proxy: proxy
+      .describe('HTTP proxy (CONNECT) on the way to those addresses. TLS goes through it, from end to end.')
+      .optional(),
+    nats: peerNats
+      .describe('The NATS servers of the peer: this daemon serves that cluster too, and nobody is dialled.')
+      .optional(),
+    match: clusterPattern
+      .describe('Makes this a group: every cluster whose name fits and that has no entry of its own. They dial us.')
+      .optional(),
+    except: z
+      .array(clusterName)
+      .min(1)
+      .describe('Clusters that fit and do not belong to the group.')
+      .meta({ title: 'a list of cluster names', examples: [['edge-13']] })
+      .optional(),
+    expect: z
+      .union([z.int().min(1).max(100_000), z.array(clusterName).min(1)])
+      .describe('How many members there are, or which: those that never called are shown as such.')
+      .meta({ title: 'a number or a list of cluster names', examples: [40] })
       .optional(),
   })
   .meta({ title: 'a peer', examples: [{}] });
 
+const someClusters = z
+  .union([clusterName, z.array(clusterName).min(1)])
+  .meta({ title: 'a cluster name or a list of them', examples: [['plant-a', 'plant-b']] });
+
 const fromEnd = z
   .strictObject({
-    cluster: z
-      .union([clusterName, z.array(clusterName).min(1)])
-      .describe('Cluster, or list of clusters, to read from. Left out: this one.')
-      .meta({ title: 'a cluster name or a list of them', examples: [['plant-a', 'plant-b']] })
+    cluster: someClusters
+      .describe('Cluster, group, or list of them, to read from. Left out: this cluster. A list only for `fan-in`.')
       .optional(),
     stream: streamName.describe('Stream to read, of this name in each source cluster. Retention: limits.'),
   })
   .meta({ title: 'the source of a link', examples: [{ cluster: 'plant-a', stream: 'TELEMETRY' }] });
 
+export const create = z
+  .strictObject({
+    subjects: z
+      .array(subjectPattern)
+      .min(1)
+      .max(100)
+      .describe('Subjects of the new stream. Left out: what `subject` leads to, if that says enough.')
+      .meta({ title: 'a list of subject patterns', examples: [['firmware.>']] })
+      .optional(),
+    maxBytes: byteSize.describe('Size of the new stream; the oldest records go first.'),
+    maxAge: duration.describe('Age at which its records go.').optional(),
+    replicas: z
+      .int()
+      .min(1)
+      .max(5)
+      .describe('Copies in the NATS cluster.')
+      .meta({ title: 'a number of replicas', examples: [3] })
+      .default(1),
+  })
+  .meta({ title: 'a mapping with "maxBytes"', examples: [{ maxBytes: '1GiB' }] });
+
 const toEnd = z
   .strictObject({
-    cluster: clusterName.describe('Cluster to write to. Left out: this one.').optional(),
+    cluster: someClusters
+      .describe('Cluster, group, or list of them, to write to. Left out: this cluster. A list only for `fan-out`.')
+      .optional(),
     stream: streamName
-      .describe('Stream to append to. It must exist, and own the subjects that the link writes.')
+      .describe('Stream to append to. It must own the subjects that the link writes.')
       .meta({ examples: ['FLEET'] }),
     subject: subjectTemplate
       .describe('Subject at the sink, with `{subject}`, `{origin}`, `{from}`, `{1}` `{2}` ...')
       .default(identityTemplate),
+    create: create.describe('Make the stream if it is missing. One that exists is left as it is.').optional(),
   })
   .meta({ title: 'the sink of a link', examples: [{ stream: 'FLEET' }] });
 
 const kind = z
-  .literal('fan-in')
-  .describe('What kind of link: `fan-in` carries streams of one or many clusters into one stream.');
+  .enum(['fan-in', 'fan-out', 'replicate'])
+  .meta({ title: 'a kind of link', examples: ['fan-in'] })
+  .describe(
+    'What kind of link: `fan-in` carries streams of many clusters into one stream, `fan-out` one stream to many clusters, `replicate` keeps one stream alike in all of them.',
+  );
+
+const start = z
+  .union([z.int().min(1), startText])
+  .meta({ title: 'all, new, fromMirror, a sequence or a time', examples: ['all'] })
+  .describe(
+    'Where a lane begins that never stored anything: `all`, `new`, a sequence, a time (RFC 3339), or `fromMirror` to take over from JetStream sources or a former mirror. Needed where the sink stream holds records that Causeway did not bring.',
+  );
+
+const origins = z
+  .array(clusterPattern)
+  .min(1)
+  .meta({ title: 'a list of patterns of cluster names', examples: [['edge-*']] });
 
 export const link = z
   .strictObject({
-    kind: kind.meta({ title: 'a kind of link', examples: ['fan-in'] }),
-    from: fromEnd.describe('Where the records are read.'),
-    to: toEnd.describe('Where they are stored.'),
+    kind,
+    from: fromEnd.describe('Where the records are read. Of `fan-in` and `fan-out`.').optional(),
+    to: toEnd.describe('Where they are stored. Of `fan-in` and `fan-out`.').optional(),
+    between: z
+      .array(clusterName)
+      .min(2)
+      .describe('Of `replicate`: all members, this cluster among them. Each declares the link alike.')
+      .meta({ title: 'a list of cluster names', examples: [['hub', 'berlin']] })
+      .optional(),
+    stream: streamName
+      .describe('Of `replicate`: the stream, of this name in every member.')
+      .meta({ examples: ['ORDERS'] })
+      .optional(),
+    start: start.optional(),
+    previously: linkName
+      .describe('Name that this link had before: its lanes go on where they stood under that name.')
+      .meta({ examples: ['old-name'] })
+      .optional(),
+    origins: origins
+      .describe(
+        'Clusters, besides the sources themselves, that records may come from when this cluster stores them: a source that passes on what others sent speaks in their names.',
+      )
+      .optional(),
   })
   .meta({
     title: 'a link',
@@ -157,11 +241,11 @@ export const link = z
 
 export const grant = z
   .strictObject({
-    to: clusterName.describe('The peer whose links are allowed something here.'),
+    to: clusterName.describe('The peer, or group, whose links are allowed something here.'),
     read: z
       .strictObject({ stream: streamName.describe('Stream its links may read.') })
       .describe('Lets links of that peer read a stream. This, or `append`.')
-      .meta({ title: 'what may be read', examples: [{ stream: 'TELEMETRY' }] })
+      .meta({ title: 'a mapping with "stream"', examples: [{ stream: 'TELEMETRY' }] })
       .optional(),
     append: z
       .strictObject({
@@ -174,7 +258,17 @@ export const grant = z
           .optional(),
       })
       .describe('Lets links of that peer append to a stream. This, or `read`.')
-      .meta({ title: 'what may be appended', examples: [{ stream: 'FLEET' }] })
+      .meta({ title: 'a mapping with "stream"', examples: [{ stream: 'FLEET' }] })
+      .optional(),
+    create: z
+      .strictObject({ maxBytes: byteSize.describe('No larger than this.') })
+      .describe('With `append`: the stream may be made if it is missing.')
+      .meta({ title: 'a mapping with "maxBytes"', examples: [{ maxBytes: '1GiB' }] })
+      .optional(),
+    origins: origins
+      .describe(
+        'With `append`: clusters, besides the peer itself, in whose names it may speak. Default: none, so that nobody can speak in the name of another site.',
+      )
       .optional(),
   })
   .meta({
@@ -185,12 +279,12 @@ export const grant = z
 
 export const peers = z
   .record(clusterName, peer)
-  .describe('The other clusters, by name.')
+  .describe('The other clusters, by name, and groups of them.')
   .meta({ title: 'a mapping of peers by name', examples: [{ hub: { dial: ['hub.example:7443'] } }] });
 
 export const links = z
   .record(linkName, link)
-  .describe('Links this file declares, by name. Exactly one end is this cluster.')
+  .describe('Links this file declares, by name. This cluster is one end of each.')
   .meta({
     title: 'a mapping of links by name',
     examples: [
@@ -205,14 +299,25 @@ export const topologyFile = z
       .literal(1)
       .describe('Version of this format.')
       .meta({ title: 'a version', examples: [1] }),
-    cluster: clusterName.describe('Name of the cluster that this daemon belongs to.'),
+    cluster: z
+      .union([
+        clusterName,
+        z.strictObject({
+          from: z
+            .literal('certificate')
+            .describe('Take the name from `tls.cert`: one file for a whole fleet.')
+            .meta({ examples: ['certificate'] }),
+        }),
+      ])
+      .describe('Name of the cluster that this daemon belongs to, or `{ from: certificate }`.')
+      .meta({ title: 'a cluster name', examples: ['hub'] }),
     trustDomain: trustDomain.describe(
       'Trust domain of the certificates. Identity is the URI SAN `spiffe://TRUST-DOMAIN/CLUSTER`.',
     ),
     tls: tls.describe('The one identity of this daemon towards its peers, dialling or listening.'),
     nats: nats.describe('The own NATS cluster.'),
-    listen: listenAddress
-      .describe('Address (host:port) on which peers dial us. Left out: this daemon only dials.')
+    listen: listenEndpoint
+      .describe('Address (host:port, or unix:PATH) on which peers dial us. Left out: this daemon only dials.')
       .optional(),
     monitor: listenAddress
       .describe('Address of the read-only HTTP endpoints: health, metrics, status.')
@@ -232,10 +337,30 @@ export type TopologyFile = z.infer<typeof topologyFile>;
 export type LinkEntry = z.infer<typeof link>;
 export type GrantEntry = z.infer<typeof grant>;
 
-/** A link as it crosses the wire: complete, with nothing left out and nothing implied. */
+/** What a declaration says of two clusters, as it crosses the wire: complete, with nothing left out and nothing implied. */
 export const wireLink = z.strictObject({
   name: linkName,
   kind,
-  from: z.strictObject({ clusters: z.array(clusterName).min(1).max(1000), stream: streamName }),
-  to: z.strictObject({ cluster: clusterName, stream: streamName, subject: subjectTemplate }),
+  from: z.strictObject({ clusters: z.array(clusterName).min(1).max(2), stream: streamName }),
+  to: z.strictObject({
+    clusters: z.array(clusterName).min(1).max(2),
+    stream: streamName,
+    subject: subjectTemplate,
+    create: z
+      .strictObject({
+        subjects: z.array(subjectPattern).min(1),
+        maxBytes: z.int().min(1),
+        maxAgeMs: z.int().min(1).optional(),
+        replicas: z.int().min(1).max(5),
+      })
+      .optional(),
+  }),
+  start: z
+    .union([
+      z.strictObject({ at: z.enum(startWords) }),
+      z.strictObject({ at: z.literal('sequence'), sequence: z.int().min(1) }),
+      z.strictObject({ at: z.literal('time'), timeMs: z.int().min(0).max(lastTimeMs) }),
+    ])
+    .optional(),
+  previously: linkName.optional(),
 });

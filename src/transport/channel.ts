@@ -1,3 +1,4 @@
+import type { Endpoint } from '../topology/plan.ts';
 import type { Failure } from '../wire/reasons.ts';
 
 /** Which RPC of the service a stream belongs to. */
@@ -52,7 +53,7 @@ export interface Channel {
 /** The dialling end: one connection to one peer, many channels over it. */
 export interface Dialer {
   /** Where new channels go: the address that is being dialled or was reached; undefined while there is none. */
-  readonly address: { readonly host: string; readonly port: number } | undefined;
+  readonly address: Endpoint | undefined;
   /**
    * Opens a channel. Never throws: a failure to connect arrives as `ended`. `identity` is verified against the
    * expected peer before the first frame is delivered; `channel.peer` is valid from then on.
@@ -68,7 +69,7 @@ export interface Dialer {
 /** The listening end. */
 export interface Listener {
   /** The bound address; port 0 in the plan becomes a real one here. */
-  readonly address: { readonly host: string; readonly port: number };
+  readonly address: Endpoint;
   /** No new streams; existing ones go on. */
   refuseNew(failure: Failure): void;
   /** Ends the streams of peers that are not known any more, with `peer-unknown`: call it after the plan changed. */

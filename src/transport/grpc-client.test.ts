@@ -2,7 +2,7 @@ import { createServer, type Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../../test/support/recorder.ts';
-import { certificatesOf } from '../../test/support/tls.ts';
+import { certificatesOf, HeldCertificates } from '../../test/support/tls.ts';
 import { openRecorded, openThrough, TransportFixture } from '../../test/support/transport.ts';
 import { type Authority, makeAuthority } from '../security/make-certs.ts';
 import type { Address } from '../topology/plan.ts';
@@ -126,6 +126,41 @@ describe('a dialer with several addresses', () => {
     expect((await near.said.untilEnded()).failure?.reason).toBe('connection-lost');
     await openThrough(dialer, hub);
     expect(b.connections).toBe(1);
+  });
+
+  it('takes the next one where packets vanish, or somebody else is', async () => {
+    const hub = await fixture.listen();
+    const black = await fixture.proxy({ host: '127.0.0.1', port: 1 });
+    black.swallowNew();
+    const berlin = await fixture.listen({
+      certs: new HeldCertificates(await certificatesOf(acme, { cluster: 'berlin' })),
+    });
+    const addresses = [black.address, berlin.listener.address, hub.listener.address];
+    const dialer = await fixture.dialer({ addresses, connectTimeoutMs: 500 });
+    await openThrough(dialer, hub);
+    expect(dialer.address).toEqual(hub.listener.address);
+    // The next connection does not try them again: those that failed come last for a while.
+    const before = black.connections;
+    dialer.abandon({ reason: 'peer-silent', detail: 'a test' });
+    await openThrough(dialer, hub);
+    expect(black.connections).toBe(before);
+  });
+
+  it('goes back to the preferred one when a later connection is made', async () => {
+    const hub = await fixture.listen();
+    const [a, b] = await Promise.all([fixture.proxy(hub.listener.address), fixture.proxy(hub.listener.address)]);
+    a.cutOff();
+    const dialer = await fixture.dialer({ addresses: [a.address, b.address], avoidMs: 0 });
+    await openThrough(dialer, hub);
+    expect(dialer.address).toEqual(b.address);
+    a.restore();
+    // Nothing draws it back while the connection stands.
+    await openThrough(dialer, hub);
+    expect(dialer.address).toEqual(b.address);
+    b.cut();
+    await until(() => dialer.address === undefined, 'the connection to be lost');
+    await openThrough(dialer, hub);
+    expect(dialer.address).toEqual(a.address);
   });
 
   it('leaves one whose daemon is draining', async () => {

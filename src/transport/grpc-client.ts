@@ -1,4 +1,4 @@
-import type { Address } from '../topology/plan.ts';
+import type { Endpoint } from '../topology/plan.ts';
 import { type Failure, failureFrom } from '../wire/reasons.ts';
 import type { ChannelEvents, Dialer, Method, PeerIdentity } from './channel.ts';
 import { GrpcChannel } from './grpc-channel.ts';
@@ -7,6 +7,8 @@ import { Connection, type ConnectionOptions } from './grpc-connection.ts';
 export interface DialerOptions extends ConnectionOptions {
   /** How long an address may take to accept a stream before the next one is tried. Default 10 s. */
   readonly connectTimeoutMs?: number;
+  /** How long an address that failed comes last when a connection is made. Default 5 min. */
+  readonly avoidMs?: number;
   /** Age at which a connection gets no more streams, so that both ends come to use renewed certificates. Default 30 min. */
   readonly maxConnectionAgeMs?: number;
 }
@@ -25,6 +27,8 @@ class GrpcDialer implements Dialer {
   #current: Connection | undefined;
   /** Index of the address that was last reached. */
   #lastGood = 0;
+  /** When an address last failed, by its index; on the monotonic clock. */
+  readonly #failedAtMs = new Map<number, number>();
   #closed = false;
   /** Called when the last channel is over, while `stop` waits for that. */
   #onQuiet: (() => void) | undefined;
@@ -33,7 +37,7 @@ class GrpcDialer implements Dialer {
     this.#options = options;
   }
 
-  get address(): Address | undefined {
+  get address(): Endpoint | undefined {
     return this.#current?.address;
   }
 
@@ -89,6 +93,7 @@ class GrpcDialer implements Dialer {
     connection.start(channel, this.#options.connectTimeoutMs ?? 10_000, {
       established: () => {
         this.#lastGood = connection.index;
+        this.#failedAtMs.delete(connection.index);
       },
       refused: (failure, final) => {
         // Given up by its owner.
@@ -96,6 +101,7 @@ class GrpcDialer implements Dialer {
         // A refusal of this stream says nothing against a connection that carries others.
         if (!(final && connection.established)) this.#drop(connection);
         failed.set(connection.index, failure);
+        this.#failedAtMs.set(connection.index, performance.now());
         if (final || failed.size === this.#options.addresses.length)
           channel.over(this.#summary(failed, failure, final));
         else this.#attempt(channel, failed);
@@ -105,7 +111,7 @@ class GrpcDialer implements Dialer {
   }
 
   #connection(failed: ReadonlyMap<number, Failure>): Connection | Failure {
-    const { addresses, certs, maxConnectionAgeMs = 30 * 60_000 } = this.#options;
+    const { certs, maxConnectionAgeMs = 30 * 60_000 } = this.#options;
     const certificates = certs.current;
     if (certificates === undefined) {
       return certs.failure ?? { reason: 'certificate-unusable', detail: 'our own certificate has not been read yet' };
@@ -116,14 +122,25 @@ class GrpcDialer implements Dialer {
       if (fresh && !failed.has(current.index)) return current;
       this.#drop(current);
     }
-    const order = [this.#lastGood, ...addresses.keys()];
-    const index = order.find((candidate) => !failed.has(candidate))!;
+    const index = this.#order().find((candidate) => !failed.has(candidate))!;
     try {
       this.#current = new Connection(this.#options, index, certificates);
       return this.#current;
     } catch (thrown) {
       return failureFrom(thrown);
     }
+  }
+
+  /**
+   * Indexes of the addresses in the order in which they are tried: as the plan has them, except that those that failed a short time
+   * ago come last, since one where packets vanish costs the whole timeout. So the preferred one is gone back to, later.
+   */
+  #order(): number[] {
+    const { addresses, avoidMs = 5 * 60_000 } = this.#options;
+    const nowMs = performance.now();
+    const bad = (index: number): boolean => nowMs - (this.#failedAtMs.get(index) ?? Number.NEGATIVE_INFINITY) < avoidMs;
+    const all = [...addresses.keys()];
+    return [...all.filter((index) => !bad(index)), this.#lastGood, ...all];
   }
 
   #drop(connection: Connection): void {

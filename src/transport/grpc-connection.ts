@@ -1,28 +1,29 @@
 import { X509Certificate } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
 import {
   Client,
   type ClientDuplexStream,
   connectivityState,
-  credentials,
   Metadata,
   type StatusObject,
   status as statusCode,
 } from '@grpc/grpc-js';
 import type { CertificateSource, Certificates, Identify } from '../security/identity.ts';
-import type { Address } from '../topology/plan.ts';
+import type { Endpoint, ProxyPlan } from '../topology/plan.ts';
 import { type Failure, reasons } from '../wire/reasons.ts';
 import { atTime } from './at-time.ts';
 import type { PeerIdentity } from './channel.ts';
 import type { CallPort, GrpcChannel } from './grpc-channel.ts';
 import { clientOptions, type Tuning } from './grpc-options.ts';
 import { carriedFailure, failureOfStatus } from './grpc-status.ts';
-import { watchingSockets } from './lost-sockets.ts';
 import { methodPaths } from './methods.ts';
+import { proxyTo } from './proxy.ts';
+import { Road } from './road.ts';
 
 export interface ConnectionOptions extends Tuning {
   /** In order of preference; at least one. */
-  readonly addresses: readonly Address[];
+  readonly addresses: readonly Endpoint[];
+  /** On the way to all of them but unix sockets. */
+  readonly proxy?: ProxyPlan;
   /** Who must answer. */
   readonly expect: { readonly trustDomain: string; readonly cluster: string };
   readonly certs: CertificateSource;
@@ -43,38 +44,32 @@ export interface AttemptEvents {
 /** One TLS connection to one address with one certificate: a gRPC client, closed when it is retired and its last stream is over. */
 export class Connection {
   readonly index: number;
-  readonly address: Address;
+  readonly address: Endpoint;
   readonly certificates: Certificates;
   readonly startedMs = Date.now();
   readonly #options: ConnectionOptions;
   readonly #client: Client;
-  /** Set by the TLS handshake, whose error text is all that gRPC would report. */
-  #mismatch: Failure | undefined;
+  readonly #road: Road;
   #established = false;
   #calls = 0;
   #retired = false;
 
-  /** Throws if the certificates cannot be used. */
+  /** Throws if the certificates, or what the plan says of the proxy, cannot be used. */
   constructor(options: ConnectionOptions, index: number, certificates: Certificates) {
     this.#options = options;
     this.index = index;
-    this.address = options.addresses[index]!;
+    const address = options.addresses[index]!;
+    this.address = address;
     this.certificates = certificates;
-    const { host, port } = this.address;
-    const { cert, key, ca } = certificates;
-    const context = createSecureContext({ cert, key, ca, minVersion: 'TLSv1.3' });
-    // The name we dialled proves nothing and is not looked at: the certificate has to name the cluster.
-    const secure = credentials.createFromSecureContext(context, {
-      checkServerIdentity: (_host, { raw }) => {
-        const verdict = this.#verify(raw);
-        this.#mismatch = 'reason' in verdict ? verdict : undefined;
-        return this.#mismatch === undefined ? undefined : new Error(this.#mismatch.detail);
-      },
+    this.#road = new Road({
+      endpoint: address,
+      proxy: options.proxy === undefined || 'path' in address ? undefined : proxyTo(address, options.proxy),
+      certificates,
+      cluster: options.expect.cluster,
+      verify: (certificate) => this.#verify(certificate),
     });
-    const target = `dns:${host.includes(':') ? `[${host}]` : host}:${port}`;
-    this.#client = new Client(target, watchingSockets(secure), {
-      ...clientOptions(options, host, options.expect.cluster),
-    });
+    const { target, credentials, serverName } = this.#road;
+    this.#client = new Client(target, credentials, { ...clientOptions(options, serverName) });
   }
 
   /** True once the peer has accepted a stream on it. */
@@ -86,7 +81,7 @@ export class Connection {
   retire(): void {
     if (this.#retired) return;
     this.#retired = true;
-    if (this.#calls === 0) this.#client.close();
+    if (this.#calls === 0) this.#close();
   }
 
   /**
@@ -152,13 +147,18 @@ export class Connection {
 
   #release(): void {
     this.#calls -= 1;
-    if (this.#retired && this.#calls === 0) this.#client.close();
+    if (this.#retired && this.#calls === 0) this.#close();
+  }
+
+  #close(): void {
+    this.#client.close();
+    this.#road.close();
   }
 
   #explain(ended: StatusObject, accepted: boolean): Failure {
     const carried = carriedFailure(ended);
     if (carried !== undefined) return carried;
-    if (!accepted && this.#mismatch !== undefined) return this.#at(this.#mismatch);
+    if (!accepted && this.#road.failure !== undefined) return this.#at(this.#road.failure);
     return this.#at(failureOfStatus(ended, accepted));
   }
 
@@ -173,22 +173,23 @@ export class Connection {
     const seconds = Math.round(timeoutMs / 100) / 10;
     const connected = this.#client.getChannel().getConnectivityState(false) === connectivityState.READY;
     const reason = connected ? 'peer-silent' : 'unreachable';
-    return this.#at({ reason, detail: `no answer within ${seconds} s` });
+    const what = connected ? 'no answer' : this.#road.waitingFor;
+    return this.#at({ reason, detail: `${what} within ${seconds} s` });
   }
 
   #at(failure: Failure): Failure {
-    return { ...failure, detail: `${this.address.host}:${this.address.port}: ${failure.detail}` };
+    return { ...failure, detail: `${this.#road.text}: ${failure.detail}` };
   }
 
   #peerOf(call: Call): PeerIdentity | Failure {
     const raw = call.getAuthContext()?.sslPeerCertificate?.raw;
     if (raw === undefined) return { reason: 'certificate-missing', detail: 'gRPC knows no certificate of the peer' };
-    return this.#verify(raw);
+    return this.#verify(new X509Certificate(raw));
   }
 
-  #verify(raw: Buffer): PeerIdentity | Failure {
+  #verify(certificate: X509Certificate): PeerIdentity | Failure {
     const { expect, identify } = this.#options;
-    const found = identify(new X509Certificate(raw));
+    const found = identify(certificate);
     if ('reason' in found) return found;
     if (found.trustDomain === expect.trustDomain && found.cluster === expect.cluster) return found;
     const [is, should] = [found, expect].map(({ trustDomain, cluster }) => `${trustDomain}/${cluster}`);

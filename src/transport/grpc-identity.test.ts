@@ -185,8 +185,9 @@ describe('a certificate that ends while a stream is open', () => {
     const certs = new HeldCertificates(await certificatesOf(acme, { cluster: 'plant' }));
     const hub = await fixture.listen({ identify: new ShortLived(certs.current!).identify });
     const dialer = await fixture.dialer({ addresses: [hub.listener.address], certs });
+    const renewed = await certificatesOf(acme, { cluster: 'plant' });
     const { near } = await openThrough(dialer, hub);
-    certs.set(await certificatesOf(acme, { cluster: 'plant' }));
+    certs.set(renewed);
     expect((await near.said.untilEnded()).failure?.reason).toBe('rotated');
   });
 

@@ -18,10 +18,8 @@ function sources(files: (name: string) => boolean): string {
 describe('gRPC options', () => {
   it('of the dialer are all read by grpc-js', () => {
     const client = sources((name) => !name.startsWith('server'));
-    for (const host of ['10.0.0.1', 'localhost', 'hub.example']) {
-      for (const key of Object.keys(clientOptions({ maxFrameBytes: 1 }, host, 'hub'))) {
-        expect(client, key).toContain(`'${key}'`);
-      }
+    for (const key of Object.keys(clientOptions({ maxFrameBytes: 1 }, 'hub'))) {
+      expect(client, key).toContain(`'${key}'`);
     }
   });
 
@@ -34,14 +32,7 @@ describe('gRPC options', () => {
     expect(sources((name) => name.startsWith('server'))).not.toContain('flow_control_window');
   });
 
-  it('name the cluster to the server where the host is an address', () => {
-    const name = (host: string) => clientOptions({ maxFrameBytes: 1 }, host, 'hub')['grpc.ssl_target_name_override'];
-    expect([name('10.0.0.1'), name('::1'), name('hub.example')]).toEqual(['hub', 'hub', undefined]);
-  });
-
-  it('use no proxy on the loopback', () => {
-    const proxy = (host: string) => clientOptions({ maxFrameBytes: 1 }, host, 'hub')['grpc.enable_http_proxy'];
-    expect(['127.0.0.1', '::1', 'localhost'].map(proxy)).toEqual([0, 0, 0]);
-    expect(['10.0.0.1', 'hub.example', '127.example'].map(proxy)).toEqual([1, 1, 1]);
+  it('leave proxies to us', () => {
+    expect(clientOptions({ maxFrameBytes: 1 }, 'hub')['grpc.enable_http_proxy']).toBe(0);
   });
 });

@@ -1,5 +1,3 @@
-import { isIP } from 'node:net';
-
 /** What may be tuned per peer or listener. The defaults suit a line of 80 MB/s at 100 ms. */
 export interface Tuning {
   /** Largest frame taken from the other side, in bytes. */
@@ -35,7 +33,7 @@ export interface ClientOptions {
   readonly 'grpc.max_send_message_length': number;
   readonly 'grpc.primary_user_agent': string;
   readonly 'grpc.enable_http_proxy': 0 | 1;
-  readonly 'grpc.ssl_target_name_override'?: string;
+  readonly 'grpc.default_authority': string;
 }
 
 export interface ServerOptions {
@@ -48,8 +46,8 @@ export interface ServerOptions {
   readonly 'grpc.max_send_message_length': number;
 }
 
-/** Options of a connection to `host`; `cluster` is sent as the server name where the host is an IP address and cannot be. */
-export function clientOptions(tuning: Tuning, host: string, cluster: string): ClientOptions {
+/** Options of a connection whose HTTP/2 authority is `serverName`. */
+export function clientOptions(tuning: Tuning, serverName: string): ClientOptions {
   return {
     'grpc.keepalive_time_ms': tuning.keepaliveMs ?? 20_000,
     'grpc.keepalive_timeout_ms': tuning.keepaliveTimeoutMs ?? 10_000,
@@ -67,9 +65,9 @@ export function clientOptions(tuning: Tuning, host: string, cluster: string): Cl
     'grpc.max_receive_message_length': tuning.maxFrameBytes,
     'grpc.max_send_message_length': -1,
     'grpc.primary_user_agent': 'causeway',
-    'grpc.enable_http_proxy': isLoopback(host) ? 0 : 1,
-    // RFC 6066 has no addresses as server names, and Node warns about them.
-    ...(isIP(host) !== 0 && { 'grpc.ssl_target_name_override': cluster }),
+    // That would be one for the whole process, from its environment. Ours are in road.ts, one for each peer.
+    'grpc.enable_http_proxy': 0,
+    'grpc.default_authority': serverName,
   };
 }
 
@@ -83,8 +81,4 @@ export function serverOptions(tuning: Tuning & { readonly maxStreams?: number })
     'grpc.max_receive_message_length': tuning.maxFrameBytes,
     'grpc.max_send_message_length': -1,
   };
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Metadata, Server, ServerCredentials, type ServerDuplexStream, status as statusCode } from '@grpc/grpc-js';
 import type { CertificateSource, Identify } from '../security/identity.ts';
-import type { Address } from '../topology/plan.ts';
+import type { Endpoint } from '../topology/plan.ts';
 import { type Failure, failureFrom } from '../wire/reasons.ts';
 import { atTime } from './at-time.ts';
 import type { Accept, ChannelEvents, Listener, Method, PeerIdentity } from './channel.ts';
@@ -15,7 +15,7 @@ import { TlsListener } from './tls-listener.ts';
 
 export interface ListenerOptions extends Tuning {
   /** Port 0 binds any free one. */
-  readonly address: Address;
+  readonly address: Endpoint;
   readonly certs: CertificateSource;
   readonly identify: Identify;
   readonly trustDomain: string;
@@ -24,6 +24,8 @@ export interface ListenerOptions extends Tuning {
   readonly accept: Accept;
   /** Streams per connection. Default 1024. */
   readonly maxStreams?: number;
+  /** Streams of one cluster over all its connections; more are refused with `overloaded`. Default 2048. */
+  readonly maxStreamsPerPeer?: number;
   /** A connection was refused; `remote` is its address. For the log. */
   readonly onRefused?: (failure: Failure, remote: string) => void;
   /** Something inside gRPC is not as expected: it works, slower. For the log. */
@@ -51,6 +53,8 @@ class GrpcListener implements Listener {
   readonly #server: Server;
   readonly #channels = new Set<GrpcChannel>();
   readonly #calls = new Set<Call>();
+  /** Open streams by cluster. */
+  readonly #perPeer = new Map<string, number>();
   #tls: TlsListener | undefined;
   #refusal: Failure | undefined;
   #stopped: Promise<void> | undefined;
@@ -84,16 +88,13 @@ class GrpcListener implements Listener {
     this.#tls = await TlsListener.start({
       address,
       certs,
-      admit: (certificate) => {
-        const peer = this.#admit(certificate);
-        return 'reason' in peer ? peer : undefined;
-      },
+      admit: (certificate) => this.#admit(certificate),
       onAdmitted: (socket) => injector.injectConnection(socket),
       onRefused: (failure, remote) => onRefused?.(failure, remote),
     });
   }
 
-  get address(): Address {
+  get address(): Endpoint {
     return this.#tls!.address;
   }
 
@@ -166,9 +167,20 @@ class GrpcListener implements Listener {
       port.refuse(peer);
       return;
     }
+    const { cluster } = peer;
+    const streams = this.#perPeer.get(cluster) ?? 0;
+    const { maxStreamsPerPeer = 2048 } = this.#options;
+    if (streams >= maxStreamsPerPeer) {
+      port.refuse({ reason: 'overloaded', detail: `${cluster} has ${streams} streams here already` });
+      return;
+    }
+    this.#perPeer.set(cluster, streams + 1);
     const channel = new GrpcChannel(method, peer, () => {
       cancelExpiry();
       this.#channels.delete(channel);
+      const left = (this.#perPeer.get(cluster) ?? 1) - 1;
+      if (left === 0) this.#perPeer.delete(cluster);
+      else this.#perPeer.set(cluster, left);
     });
     const cancelExpiry = atTime(peer.notAfterMs, () => {
       channel.cut({ reason: 'certificate-expired', detail: 'the certificate of the dialer has ended' });

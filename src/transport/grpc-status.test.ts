@@ -82,4 +82,9 @@ describe('errors of TLS', () => {
   ])('%s: %s', (text, reason) => {
     expect(connectFailure(text).reason).toBe(reason);
   });
+
+  it('are in words where the other side does not speak TLS', () => {
+    const text = 'C0DC:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../ssl3_record.c:354:\n';
+    expect(connectFailure(text)).toEqual({ reason: 'unreachable', detail: 'the other side does not speak TLS' });
+  });
 });

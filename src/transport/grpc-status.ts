@@ -89,8 +89,14 @@ const tlsErrors: readonly (readonly [RegExp, Reason])[] = [
   ],
 ];
 
+/** What is said of another side that begins with anything but TLS. */
+export const noTls = 'the other side does not speak TLS';
+
 /** Why a connection could not be made, from the text of the error. */
 export function connectFailure(text: string): Failure {
+  // OpenSSL takes the first bytes of whatever it is for a record of TLS.
+  if (/wrong version number|packet length too long|:http request/i.test(text))
+    return { reason: 'unreachable', detail: noTls };
   const known = tlsErrors.find(([pattern]) => pattern.test(text));
   return { reason: known?.[1] ?? 'unreachable', detail: text };
 }

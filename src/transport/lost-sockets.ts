@@ -1,5 +1,4 @@
 import type { Socket } from 'node:net';
-import type { ChannelCredentials } from '@grpc/grpc-js';
 
 const everyMs = 250;
 
@@ -24,20 +23,4 @@ export function destroyWhenLost(socket: Socket): void {
   }, everyMs);
   timer.unref();
   socket.once('close', () => clearInterval(timer));
-}
-
-/** The same for every connection that gRPC makes with these credentials. It gives its sockets away nowhere else. */
-export function watchingSockets(credentials: ChannelCredentials): ChannelCredentials {
-  const createConnector = credentials._createSecureConnector.bind(credentials);
-  credentials._createSecureConnector = (...args) => {
-    const connector = createConnector(...args);
-    const connect = connector.connect.bind(connector);
-    connector.connect = async (raw) => {
-      const result = await connect(raw);
-      destroyWhenLost(result.socket);
-      return result;
-    };
-    return connector;
-  };
-  return credentials;
 }

@@ -1,18 +1,25 @@
 import { constants, type X509Certificate } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { performServerHandshake } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { createServer, type SecureContextOptions, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { CertificateSource, Certificates } from '../security/identity.ts';
-import type { Address } from '../topology/plan.ts';
+import { endpointText } from '../topology/endpoint.ts';
+import type { Endpoint } from '../topology/plan.ts';
 import type { Failure } from '../wire/reasons.ts';
+import type { PeerIdentity } from './channel.ts';
 import { connectFailure, refusalHeaders } from './grpc-status.ts';
 import { destroyWhenLost } from './lost-sockets.ts';
 
 export interface TlsListenerOptions {
-  readonly address: Address;
+  readonly address: Endpoint;
   readonly certs: CertificateSource;
   /** Decides about a certificate whose signature and validity have been verified. */
-  readonly admit: (certificate: X509Certificate) => Failure | undefined;
+  readonly admit: (certificate: X509Certificate) => PeerIdentity | Failure;
+  /** Handshakes under way at once; one more, and the oldest is given up. Default 256. */
+  readonly maxHandshakes?: number;
+  /** Connections of one cluster at once; one more, and its oldest is cut. Default 16. */
+  readonly maxPerPeer?: number;
   readonly onAdmitted: (socket: TLSSocket) => void;
   /** `remote` is the address of the other end, as text. */
   readonly onRefused: (failure: Failure, remote: string) => void;
@@ -32,9 +39,13 @@ export class TlsListener {
   readonly #server: Server;
   /** Of all connections, those with a handshake under way included. */
   readonly #sockets = new Set<Socket>();
+  /** Connections whose handshake is under way, by who is at the other end, the oldest first. Unix sockets have no such name. */
+  readonly #handshakes = new Map<string, Socket>();
+  /** Admitted connections by cluster, the oldest first. */
+  readonly #perPeer = new Map<string, Set<TLSSocket>>();
   readonly #unsubscribe: () => void;
   #refusals = 0;
-  #boundAddress: Address;
+  #boundAddress: Endpoint;
 
   private constructor(options: TlsListenerOptions) {
     this.#options = options;
@@ -43,6 +54,7 @@ export class TlsListener {
     this.#server.prependListener('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
+      this.#handshaking(socket);
       // Before there is a certificate a handshake can only fail.
       if (options.certs.current === undefined) socket.destroy();
     });
@@ -63,7 +75,7 @@ export class TlsListener {
   }
 
   /** The bound address, with the real port. */
-  get address(): Address {
+  get address(): Endpoint {
     return this.#boundAddress;
   }
 
@@ -80,24 +92,55 @@ export class TlsListener {
     await Promise.all(closed);
   }
 
-  #listen(): Promise<void> {
-    const { host, port } = this.#options.address;
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', (error) => {
+  async #listen(): Promise<void> {
+    const { address } = this.#options;
+    try {
+      await this.#bind();
+    } catch (error) {
+      const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+      // The file of a socket outlives a process that was killed.
+      if (!('path' in address) || !taken || (await isAnswered(address.path))) {
         this.#unsubscribe();
-        reject(error);
-      });
-      this.#server.listen({ host, port }, () => {
-        this.#boundAddress = { host, port: (this.#server.address() as AddressInfo).port };
-        this.#server.removeAllListeners('error');
-        // Errors of accepting, such as too many open files: the connection is lost, listening goes on.
-        this.#server.on('error', (error) => this.#options.onRefused(connectFailure(error.message), 'unknown'));
+        throw error;
+      }
+      rmSync(address.path);
+      await this.#bind();
+    }
+    // Errors of accepting, such as too many open files: the connection is lost, listening goes on.
+    this.#server.on('error', (error) => this.#options.onRefused(connectFailure(error.message), nobody));
+  }
+
+  #bind(): Promise<void> {
+    const { address } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(address, () => {
+        this.#server.removeListener('error', reject);
+        if (!('path' in address)) {
+          this.#boundAddress = { host: address.host, port: (this.#server.address() as AddressInfo).port };
+        }
         resolve();
       });
     });
   }
 
+  /** Whoever does not finish handshakes must not fill the memory, nor keep others out: the one that took longest goes. */
+  #handshaking(socket: Socket): void {
+    const remote = remoteOf(socket);
+    if (remote === nobody) return;
+    this.#handshakes.set(remote, socket);
+    socket.once('close', () => this.#handshakes.delete(remote));
+    const { maxHandshakes = 256, onRefused } = this.#options;
+    const [oldest] = this.#handshakes;
+    if (this.#handshakes.size <= maxHandshakes || oldest === undefined) return;
+    this.#handshakes.delete(oldest[0]);
+    const detail = `more than ${maxHandshakes} TLS handshakes are under way: the oldest was given up`;
+    onRefused({ reason: 'overloaded', detail }, oldest[0]);
+    oldest[1].destroy();
+  }
+
   #connected(socket: TLSSocket): void {
+    this.#handshakes.delete(remoteOf(socket));
     socket.on('error', () => {
       // Closes the socket; gRPC and the refusal below notice that.
     });
@@ -106,12 +149,37 @@ export class TlsListener {
       return;
     }
     destroyWhenLost(socket);
-    const failure = this.#verdict(socket);
-    if (failure === undefined) this.#options.onAdmitted(socket);
-    else this.#refuse(socket, failure);
+    const peer = this.#verdict(socket);
+    if ('reason' in peer) {
+      this.#refuse(socket, peer);
+      return;
+    }
+    this.#count(socket, peer.cluster);
+    this.#options.onAdmitted(socket);
   }
 
-  #verdict(socket: TLSSocket): Failure | undefined {
+  /**
+   * One cluster has a connection, or two for a moment, and those that died unseen. The oldest makes room, since a peer that comes back
+   * must never be kept out by what it left behind.
+   */
+  #count(socket: TLSSocket, cluster: string): void {
+    const sockets = this.#perPeer.get(cluster) ?? new Set();
+    this.#perPeer.set(cluster, sockets);
+    sockets.add(socket);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      if (sockets.size === 0 && this.#perPeer.get(cluster) === sockets) this.#perPeer.delete(cluster);
+    });
+    const { maxPerPeer = 16, onRefused } = this.#options;
+    const [oldest] = sockets;
+    if (sockets.size <= maxPerPeer || oldest === undefined) return;
+    sockets.delete(oldest);
+    const detail = `${cluster} has more than ${maxPerPeer} connections here: its oldest was cut`;
+    onRefused({ reason: 'overloaded', detail }, remoteOf(oldest));
+    oldest.destroy();
+  }
+
+  #verdict(socket: TLSSocket): PeerIdentity | Failure {
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) {
       return { reason: 'certificate-missing', detail: 'the listener demands a client certificate and got none' };
@@ -172,6 +240,22 @@ function contextOptions(current: Certificates | undefined): SecureContextOptions
   return { ...fixed, cert, key, ca };
 }
 
-function remoteOf(socket: TLSSocket): string {
-  return `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`;
+/** True if somebody listens on a unix socket. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'));
+  });
+}
+
+/** The remote address where there is none: of unix sockets, and of connections that are gone. */
+const nobody = 'unknown';
+
+function remoteOf(socket: Socket): string {
+  if (socket.remoteAddress === undefined) return nobody;
+  return endpointText({ host: socket.remoteAddress, port: socket.remotePort ?? 0 });
 }

@@ -1,3 +1,4 @@
+import { digestBytes, payloadDigest, type Witness } from './position.ts';
 import { FailureError } from './reasons.ts';
 import { ByteReader, varintSize, writeVarint } from './varint.ts';
 
@@ -16,28 +17,55 @@ export interface InBatch {
   readonly incarnation: string;
   readonly firstSequence: number;
   readonly lastSequence: number;
+  /** Records that it holds, and those that its sender left out because they began elsewhere. */
   readonly count: number;
+  readonly filtered: number;
   readonly headSequence: number;
+  /** Of the record at `lastSequence`, where that one was left out. */
+  readonly seen: Witness | undefined;
   readonly packed: Buffer;
   /** Size of the whole frame, in bytes. */
   readonly wireBytes: number;
 }
 
+/** Records in wire layout that stand somewhere else already, to be taken over as they are. */
+export interface PackedRecords {
+  readonly buffer: Buffer;
+  readonly start: number;
+  readonly end: number;
+  readonly count: number;
+  /** When the source stored the first of them, Unix seconds. */
+  readonly firstSeconds: number;
+  /** The last of them. */
+  readonly sequence: number;
+  readonly seconds: number;
+  readonly nanos: number;
+}
+
 /**
  * Records in wire layout, built in place: the frame that crosses the wire is this very buffer. Nothing is allocated per
- * record; a source appends and flushes when the batch is full or nothing more is there to read.
+ * record; a source appends and flushes when the batch is full or nothing more is there to read. Without records a batch says
+ * how far its source has come (`pass`).
  */
 export class BatchBuilder {
   readonly incarnation: string;
   /** First and last position this batch accounts for. */
-  firstSequence: number;
+  readonly firstSequence: number;
   lastSequence: number;
+  /** When the source stored the record at `lastSequence`; 0 while nothing is accounted for. */
+  lastSeconds = 0;
+  lastNanos = 0;
   /** Newest sequence of the source when the batch was built. */
   headSequence = 0;
+  /** Records that it holds, and those that were left out and that it accounts for. */
   count = 0;
-  /** When the source stored the first record, Unix seconds. */
+  filtered = 0;
+  /** When the source stored the first record that is accounted for, Unix seconds. */
   firstSeconds = 0;
-  #buffer: Buffer;
+  /** Payload of the record at `lastSequence`, where that one was left out. */
+  #passed: Uint8Array | undefined;
+  readonly #targetBytes: number;
+  #buffer: Buffer = empty;
   #end = headroom;
 
   /** `afterSequence` is the position the batch follows; `targetBytes` the size of the records at which it is full. */
@@ -46,12 +74,39 @@ export class BatchBuilder {
     this.incarnation = incarnation;
     this.firstSequence = afterSequence + 1;
     this.lastSequence = afterSequence;
-    this.#buffer = Buffer.allocUnsafeSlow(headroom + targetBytes);
+    this.#targetBytes = targetBytes;
   }
 
   /** Size of the records so far, in bytes. */
   get rawBytes(): number {
     return this.#end - headroom;
+  }
+
+  /** The records so far as a RecordList; stays valid as long as nothing is appended. */
+  get packed(): Buffer {
+    return this.#buffer.subarray(headroom, this.#end);
+  }
+
+  /** Memory that it takes, in bytes. */
+  get capacityBytes(): number {
+    return this.#buffer.length;
+  }
+
+  /** Accounts for a record that is left out: the cursor passes it. Its payload is held until the frame is made, for the digest. */
+  pass(sequence: number, seconds: number, nanos: number, payload: Uint8Array): void {
+    this.filtered++;
+    this.#reached(sequence, seconds, nanos, seconds);
+    this.#passed = payload;
+  }
+
+  /** Appends records that are packed already. As `append`: false, with nothing changed, if they no longer fit. */
+  copy(records: PackedRecords): boolean {
+    const { buffer, start, end, count, sequence, seconds, nanos, firstSeconds } = records;
+    if (!this.#room(end - start)) return false;
+    this.#end += buffer.copy(this.#buffer, this.#end, start, end);
+    this.count += count;
+    this.#reached(sequence, seconds, nanos, firstSeconds);
+    return true;
   }
 
   /**
@@ -79,13 +134,7 @@ export class BatchBuilder {
       (headers.length === 0 ? 0 : fieldSize(headers.length)) +
       fieldSize(payload.length) +
       (origin === 0 ? 0 : fieldSize(origin));
-    const needed = fieldSize(body);
-    if (this.#end + needed > this.#buffer.length) {
-      if (this.count > 0) return false;
-      const larger = Buffer.allocUnsafeSlow(headroom + needed);
-      this.#buffer.copy(larger, 0, 0, this.#end);
-      this.#buffer = larger;
-    }
+    if (!this.#room(fieldSize(body))) return false;
     const buffer = this.#buffer;
     let at = this.#end;
     buffer[at++] = 0x0a;
@@ -106,16 +155,32 @@ export class BatchBuilder {
       if (path.length > 0) at = writeBytes(buffer, at, 0x12, path);
     }
     this.#end = at;
-    if (this.count === 0) this.firstSeconds = seconds;
     this.count++;
-    this.lastSequence = sequence;
+    this.#reached(sequence, seconds, nanos, seconds);
     return true;
+  }
+
+  /** Makes room for more records; false if it holds some already and these no longer fit. */
+  #room(bytes: number): boolean {
+    if (this.#end + bytes <= this.#buffer.length) return true;
+    if (this.count > 0) return false;
+    this.#buffer = Buffer.allocUnsafeSlow(headroom + Math.max(this.#targetBytes, bytes));
+    return true;
+  }
+
+  #reached(sequence: number, seconds: number, nanos: number, firstSeconds: number): void {
+    if (this.lastSequence < this.firstSequence) this.firstSeconds = firstSeconds;
+    this.lastSequence = sequence;
+    this.lastSeconds = seconds;
+    this.lastNanos = nanos;
+    this.#passed = undefined;
   }
 
   /** The finished frame, header written in front of the records. The builder must not be appended to afterwards. */
   frame(epoch: number, frame: number, stripe: number): Buffer {
     const raw = this.rawBytes;
     const incarnation = this.incarnation.length;
+    const digest = this.#passed === undefined ? undefined : payloadDigest(this.#passed);
     const bodySize =
       1 +
       varintSize(epoch) +
@@ -134,10 +199,13 @@ export class BatchBuilder {
       1 +
       varintSize(raw) +
       9 +
+      (digest === undefined ? 0 : 5 + 5 + fieldSize(digest.length)) +
+      (this.filtered === 0 ? 0 : 1 + varintSize(this.filtered)) +
       1 +
       varintSize(raw);
     const total = bodySize + raw;
     const start = headroom - bodySize - varintSize(total) - 1;
+    if (this.#buffer.length === 0) this.#buffer = Buffer.allocUnsafe(headroom);
     const buffer = this.#buffer;
     let at = start;
     buffer[at++] = 0x1a;
@@ -164,6 +232,17 @@ export class BatchBuilder {
     buffer[at++] = 0x51;
     at = buffer.writeUInt32LE(this.headSequence % 0x100000000, at);
     at = buffer.writeUInt32LE(Math.floor(this.headSequence / 0x100000000), at);
+    if (digest !== undefined) {
+      buffer[at++] = 0x5d;
+      at = buffer.writeUInt32LE(this.lastSeconds, at);
+      buffer[at++] = 0x65;
+      at = buffer.writeUInt32LE(this.lastNanos, at);
+      at = writeBytes(buffer, at, 0x6a, digest);
+    }
+    if (this.filtered > 0) {
+      buffer[at++] = 0x70;
+      at = writeVarint(buffer, at, this.filtered);
+    }
     buffer[at++] = 0x7a;
     writeVarint(buffer, at, raw);
     return buffer.subarray(start, this.#end);
@@ -200,8 +279,12 @@ export function decodeBatch(frame: Buffer): InBatch {
   let firstSequence = 0;
   let lastSequence = 0;
   let count = 0;
+  let filtered = 0;
   let rawBytes = -1;
   let headSequence = 0;
+  let seconds = 0;
+  let nanos = 0;
+  let digest: Buffer | undefined;
   let packed: Buffer = empty;
   while (reader.at < reader.end) {
     const tag = reader.varint();
@@ -231,6 +314,9 @@ export function decodeBatch(frame: Buffer): InBatch {
       case 0x38:
         count = reader.varint();
         break;
+      case 0x70:
+        filtered = reader.varint();
+        break;
       case 0x40:
         if (reader.varint() !== 0) throw new FailureError('bad-frame', 'unknown compression');
         break;
@@ -240,6 +326,20 @@ export function decodeBatch(frame: Buffer): InBatch {
       case 0x51:
         headSequence = reader.fixed64();
         break;
+      case 0x5d:
+        seconds = reader.fixed32();
+        break;
+      case 0x65:
+        nanos = reader.fixed32();
+        break;
+      case 0x6a: {
+        const size = reader.length();
+        if (size !== digestBytes) throw new FailureError('bad-frame', 'not a digest');
+        // A copy: it outlives the frame.
+        digest = Buffer.from(frame.subarray(reader.at, reader.at + size));
+        reader.advance(size);
+        break;
+      }
       case 0x7a: {
         const size = reader.length();
         packed = frame.subarray(reader.at, reader.at + size);
@@ -261,7 +361,9 @@ export function decodeBatch(frame: Buffer): InBatch {
     firstSequence,
     lastSequence,
     count,
+    filtered,
     headSequence,
+    seen: digest && { position: { incarnation, sequence: lastSequence }, seconds, nanos, digest },
     packed,
     wireBytes: frame.length,
   };

@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { toNumber } from './frame.ts';
 import { ControlFrameSchema, type ControlFrame as WireControlFrame } from './gen/causeway/v1/causeway_pb.ts';
 import { FailureError, isReason, type Reason } from './reasons.ts';
+import { toNumber } from './varint.ts';
 
 export interface Greeting {
   readonly kind: 'greeting';
@@ -13,6 +13,8 @@ export interface Greeting {
   readonly fileHash: string;
   readonly generation: number;
   readonly beatMs: number;
+  /** Name of the topology file without its folder; empty if it was not said. */
+  readonly file: string;
 }
 export interface DeclaredLink {
   readonly name: string;
@@ -24,6 +26,8 @@ export interface Declaration {
   readonly kind: 'declaration';
   readonly generation: number;
   readonly links: readonly DeclaredLink[];
+  /** Of the file that says so. */
+  readonly fileHash: string;
 }
 export interface LinkVerdict {
   readonly link: string;
@@ -59,6 +63,11 @@ export type ControlFrame = Greeting | Declaration | Verdicts | Beat | ControlDra
 
 /** Links that one peer may declare to another. */
 export const maxDeclaredLinks = 1000;
+/** Longest declaration of one link, and its name or hash, in characters. */
+const maxLinkBody = 64 * 1024;
+const maxLinkName = 256;
+/** Slowest beat that a peer may announce: it has to be heard of some time. */
+const maxBeatMs = 60_000;
 
 export function encodeControl(frame: ControlFrame): Buffer {
   const bytes = toBinary(
@@ -73,7 +82,7 @@ function wireBody(frame: ControlFrame) {
     case 'greeting':
       return { case: 'greeting', value: { ...frame, generation: BigInt(frame.generation) } } as const;
     case 'declaration':
-      return { case: 'declaration', value: { generation: BigInt(frame.generation), links: frame.links } } as const;
+      return { case: 'declaration', value: { ...frame, generation: BigInt(frame.generation) } } as const;
     case 'verdicts':
       return {
         case: 'verdicts',
@@ -117,24 +126,30 @@ export function decodeControl(bytes: Buffer): ControlFrame | undefined {
         software: software.slice(0, 64),
         fileHash: fileHash.slice(0, 64),
         generation: toNumber(body.value.generation),
-        beatMs,
+        beatMs: Math.min(beatMs, maxBeatMs),
+        file: body.value.file.slice(0, 128),
       };
     }
     case 'declaration': {
       if (body.value.links.length > maxDeclaredLinks) throw new FailureError('bad-frame', 'too many links declared');
+      for (const { name, hash, body: text } of body.value.links)
+        if (name.length > maxLinkName || hash.length > maxLinkName || text.length > maxLinkBody)
+          throw new FailureError('bad-frame', 'a link of such a length is none');
       return {
         kind: 'declaration',
         generation: toNumber(body.value.generation),
         links: body.value.links.map(({ name, hash, body: text }) => ({ name, hash, body: text })),
+        fileHash: body.value.fileHash.slice(0, 64),
       };
     }
     case 'verdicts':
+      if (body.value.verdicts.length > maxDeclaredLinks) throw new FailureError('bad-frame', 'too many verdicts');
       return {
         kind: 'verdicts',
         generation: toNumber(body.value.generation),
         verdicts: body.value.verdicts.map(({ link, hash, reason, detail }) => ({
-          link,
-          hash,
+          link: link.slice(0, maxLinkName),
+          hash: hash.slice(0, maxLinkName),
           detail: detail.slice(0, 500),
           ...(reason === '' ? {} : { reason: isReason(reason) ? reason : ('not-granted' as const) }),
         })),

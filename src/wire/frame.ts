@@ -11,9 +11,11 @@ import {
 } from './gen/causeway/v1/causeway_pb.ts';
 import type { Position, Witness } from './position.ts';
 import { FailureError, isReason, type Reason } from './reasons.ts';
+import { type Start, startFromWire, wireStart } from './start.ts';
+import { toNumber } from './varint.ts';
 
 /** Protocol versions within the major version of the package that this build speaks. */
-export const protocolVersions = { min: 1, max: 1 } as const;
+export const protocolVersions = { min: 1, max: 2 } as const;
 
 /** Witnesses in an Opening: the cursor and a few older ones. */
 export const maxWitnesses = 16;
@@ -27,6 +29,8 @@ export interface Opening {
   readonly witnesses: readonly Witness[];
   readonly creditLimit: number;
   readonly maxFrameBytes: number;
+  /** Only without a cursor; absent: at the first record. */
+  readonly start?: Start;
 }
 
 export interface Hello {
@@ -224,6 +228,7 @@ function wireOpening(opening: Opening): WireOpening {
     })),
     creditLimit: BigInt(opening.creditLimit),
     maxFrameBytes: BigInt(opening.maxFrameBytes),
+    start: opening.start && wireStart(opening.start),
   });
 }
 
@@ -243,6 +248,7 @@ function opening(wire: WireOpening): Opening {
     }),
     creditLimit: toNumber(wire.creditLimit),
     maxFrameBytes: toNumber(wire.maxFrameBytes),
+    ...(wire.start === undefined ? {} : { start: startFromWire(wire.start) }),
   };
 }
 
@@ -258,10 +264,4 @@ function position(wire: WirePosition): Position {
 /** A reason from a newer peer that we do not know keeps its retry behaviour of a lost connection. */
 function knownReason(text: string): Reason {
   return isReason(text) ? text : 'connection-lost';
-}
-
-/** A uint64 of the wire as a number; larger than 2^53-1 is refused. */
-export function toNumber(value: bigint): number {
-  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new FailureError('bad-frame', 'a number is too large');
-  return Number(value);
 }

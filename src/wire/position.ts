@@ -14,9 +14,12 @@ export interface Witness {
   readonly digest: Buffer;
 }
 
+/** Size of a Witness's digest. */
+export const digestBytes = 16;
+
 /** Digest of a payload for a Witness: the first 16 bytes of SHA-256. Headers are left out, because each hop changes them. */
 export function payloadDigest(payload: Uint8Array): Buffer {
-  return createHash('sha256').update(payload).digest().subarray(0, 16);
+  return createHash('sha256').update(payload).digest().subarray(0, digestBytes);
 }
 
 export function samePosition(a: Position | undefined, b: Position | undefined): boolean {

@@ -20,6 +20,8 @@ const table = {
   // the way to the peer
   unreachable: { retry: 'backoff', meaning: 'the peer cannot be reached' },
   'connection-lost': { retry: 'backoff', meaning: 'the stream to the peer ended without a reason' },
+  'proxy-refused': { retry: 'slow', meaning: 'the proxy on the way to the peer refuses the connection' },
+  'proxy-unusable': { retry: 'slow', meaning: 'what this end knows of the proxy cannot be used' },
   'peer-silent': { retry: 'backoff', meaning: 'the peer accepted the stream and then said nothing in time' },
   draining: { retry: 'now', meaning: 'the other daemon is stopping or handing over' },
   rotated: { retry: 'now', meaning: 'the stream reached its planned age and is opened anew' },
@@ -37,8 +39,17 @@ const table = {
     retry: 'park',
     meaning: 'the certificate names another cluster or trust domain than expected',
   },
+  'identity-lost': {
+    retry: 'park',
+    meaning: 'TLS ends before the peer: what answered proves no cluster',
+  },
   'peer-unknown': { retry: 'park', meaning: "the other daemon's topology file has no such peer" },
+  'name-taken': { retry: 'park', meaning: 'another daemon with the name of this cluster is connected to the peer' },
   'not-granted': { retry: 'park', meaning: 'no grant at the other end allows this link' },
+  'origin-refused': {
+    retry: 'park',
+    meaning: 'the peer sends records of a cluster in whose name it may not speak here',
+  },
   'link-unknown': { retry: 'park', meaning: 'the other end does not know this link' },
   'link-conflict': { retry: 'park', meaning: 'the two ends disagree about what this link is' },
   // protocol
@@ -66,6 +77,10 @@ const table = {
   },
   'record-refused': { retry: 'park', meaning: 'the sink refuses a record for good' },
   'checkpoint-lost': { retry: 'park', meaning: 'what the sink holds of this lane cannot be established' },
+  'start-required': {
+    retry: 'park',
+    meaning: 'nothing says where this lane begins in a sink that holds other records',
+  },
   // gaps
   expired: { retry: 'backoff', meaning: 'the source deleted records by its limits before they were read' },
   purged: { retry: 'backoff', meaning: 'records were purged at the source before they were read' },

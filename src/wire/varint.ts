@@ -95,3 +95,9 @@ export class ByteReader {
     this.at += count;
   }
 }
+
+/** A uint64 of the wire as a number; larger than 2^53-1 is refused. */
+export function toNumber(value: bigint): number {
+  if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new FailureError('bad-frame', 'a number is too large');
+  return Number(value);
+}

@@ -10,10 +10,10 @@ import { expect, test } from 'vitest';
 import { EmbeddedServer } from '../../src/brokers/nats/embedded.ts';
 import { commandOf, isAlive } from '../../src/brokers/nats/process-info.ts';
 import { atLeast, type ServerBinary } from '../../src/brokers/nats/server-binary.ts';
+import { freePorts } from '../../src/lib/free-ports.ts';
 import { type Logger, silentLogger } from '../../src/lib/logger.ts';
 import type { Failure } from '../../src/wire/reasons.ts';
 import { eachServer } from '../support/each-server.ts';
-import { freePorts } from '../support/nats-launcher.ts';
 import { tempDir } from '../support/temp.ts';
 import { until } from '../support/until.ts';
 

@@ -117,8 +117,11 @@ await eachServer('ends', (binary) => {
 
   test('another writer on the sink stream at 200 records a second: each of ours is stored once', async () => {
     const count = 20_000;
-    await using world = await World.make(fanIn(['plant-a']), { binary });
+    const specs = fanIn(['plant-a']);
+    const links = { telemetry: { ...(specs.hub!.links!.telemetry as object), start: 'all' } };
+    await using world = await World.make({ ...specs, hub: { ...specs.hub!, links } }, { binary });
     const [hub, plant] = [world.cluster('hub'), world.cluster('plant-a')];
+    await hub.link('telemetry', { start: 'all' });
     await world.start();
     await using feed = await plant.feed('TELEMETRY', { count, perSecond: 5_000 });
     const client = await hub.client();

@@ -1,50 +1,25 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { call, messageAt } from '../../src/brokers/nats/api.ts';
 import { JetStreamSinkLog } from '../../src/brokers/nats/js-sink-log.ts';
 import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import { eachServer } from '../support/each-server.ts';
-import { type NatsServer, startNats } from '../support/nats-launcher.ts';
-import {
-  api,
-  type Client,
-  changeStream,
-  client,
-  infoOf,
-  type LinkFixture,
-  makeStream,
-  numbered,
-  openLink,
-  publishAll,
-  readAll,
-} from '../support/nats-rig.ts';
+import { api, changeStream, infoOf, makeStream, numbered, publishAll, readAll } from '../support/nats-rig.ts';
 import { type DrivenLane, expectAll, laneOf, SinkDriver } from '../support/sink-driver.ts';
 import { describeSinkLog } from '../support/sink-log-conformance.ts';
 import { SourceProbe } from '../support/source-probe.ts';
+import { onOneServer, type SuiteRig } from '../support/suite-rig.ts';
 import { until } from '../support/until.ts';
 
 const a = laneOf('plant-a');
 
 await eachServer('ends', (binary) => {
   describe('a server that is shared', () => {
-    let server: NatsServer;
-    let nc: Client;
-    let fixture: LinkFixture;
-    let stream: string;
-    let streams = 0;
-    beforeAll(async () => {
-      server = await startNats({ binary });
-      nc = await client(server.url);
-      fixture = await openLink(server.url);
-    });
-    afterAll(async () => {
-      await fixture[Symbol.asyncDispose]();
-      await nc.close();
-      await server.dispose();
-    });
-    beforeEach(async () => {
-      stream = `S${++streams}`;
-      await makeStream(nc, { name: stream, subjects: [`${stream}.>`] });
-    });
+    let { server, nc, fixture, stream } = {} as SuiteRig;
+    onOneServer(
+      binary,
+      (rig) => ({ server, nc, fixture, stream } = rig),
+      (stream) => ({ subjects: [`${stream}.>`] }),
+    );
 
     const make = async () => {
       const logs: JetStreamSinkLog[] = [];

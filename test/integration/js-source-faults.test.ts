@@ -1,19 +1,17 @@
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { call } from '../../src/brokers/nats/api.ts';
 import type { NatsLink } from '../../src/brokers/nats/connection.ts';
 import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import type { ReaderTiming } from '../../src/brokers/nats/stream-reader.ts';
 import { eachServer } from '../support/each-server.ts';
-import { type NatsServer, startNats } from '../support/nats-launcher.ts';
+import { startNats } from '../support/nats-launcher.ts';
 import {
   api,
-  type Client,
   changeStream,
   client,
   infoOf,
-  type LinkFixture,
   makeStream,
   numbered,
   numberOf,
@@ -22,6 +20,7 @@ import {
   untilUp,
 } from '../support/nats-rig.ts';
 import { type ProbeOptions, SourceProbe } from '../support/source-probe.ts';
+import { onOneServer, type SuiteRig } from '../support/suite-rig.ts';
 import { tempDir } from '../support/temp.ts';
 import { until } from '../support/until.ts';
 
@@ -61,25 +60,8 @@ function expectAll(probe: SourceProbe, count: number): void {
 
 await eachServer('ends', (binary) => {
   describe('a server that is shared', () => {
-    let server: NatsServer;
-    let nc: Client;
-    let fixture: LinkFixture;
-    let stream: string;
-    let streams = 0;
-    beforeAll(async () => {
-      server = await startNats({ binary });
-      nc = await client(server.url);
-      fixture = await openLink(server.url);
-    });
-    afterAll(async () => {
-      await fixture[Symbol.asyncDispose]();
-      await nc.close();
-      await server.dispose();
-    });
-    beforeEach(async () => {
-      stream = `S${++streams}`;
-      await makeStream(nc, { name: stream });
-    });
+    let { server, nc, fixture, stream } = {} as SuiteRig;
+    onOneServer(binary, (rig) => ({ server, nc, fixture, stream } = rig));
 
     test('records deleted one by one are no gap: the cursor passes them', async () => {
       await publishAll(nc, 1, 6000, (number) => numbered(`${stream}.${number % 3}`, 100)(number));

@@ -40,9 +40,9 @@ await eachServer('ends', (binary) => {
   describe('where a source goes on', () => {
     test('without a cursor: at the first record there is, under a label of the stream’s making', async () => {
       const first = await prove(undefined, []);
-      expect(first).toEqual({ at: { incarnation: expect.stringMatching(/^[a-z0-9]{8}$/), sequence: 0 } });
+      expect(first).toEqual({ at: { incarnation: expect.stringMatching(/^[a-z0-9]{8}$/), sequence: 0 }, begins: true });
       await call(nc, `${api}.STREAM.PURGE.${stream}`, { seq: 41 });
-      expect(await prove(undefined, [])).toEqual({ at: { ...first.at, sequence: 40 } });
+      expect(await prove(undefined, [])).toEqual({ at: { ...first.at, sequence: 40 }, begins: true });
       await call(nc, `${api}.STREAM.PURGE.${stream}`);
       expect((await prove(undefined, [])).at.sequence).toBe(100);
     });
@@ -77,6 +77,18 @@ await eachServer('ends', (binary) => {
       const start = await prove(at(150), [await witness(150), await witness(100)]);
       expect(start.gap).toMatchObject({ after: at(150), upTo: { sequence: 100 }, reason: 'regressed' });
       expect((await prove(at(150), [])).gap).toMatchObject({ upTo: { sequence: 0 }, reason: 'recreated' });
+    });
+
+    test('lanes of a stream that was made anew call it as one does that begins there; one that lost all it held, by a new name', async () => {
+      const fresh = (await prove(undefined, [])).at.incarnation;
+      const cursor = { incarnation: 'kb0000000', sequence: 200 };
+      for (const known of [cursor, { ...cursor, sequence: 300 }])
+        expect((await prove(known, [])).at).toEqual({ incarnation: fresh, sequence: 0 });
+      const again = [
+        { incarnation: fresh, sequence: 200 },
+        { incarnation: `${(Date.now() + 60_000).toString(36)}x1`, sequence: 200 },
+      ];
+      for (const known of again) expect((await prove(known, [])).at.incarnation).toMatch(/^[a-z0-9]{9,11}$/);
     });
 
     test('witnesses of an earlier incarnation say nothing', async () => {

@@ -1,25 +1,24 @@
 import type { Msg } from 'nats';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { call } from '../../src/brokers/nats/api.ts';
 import type { NatsLink } from '../../src/brokers/nats/connection.ts';
 import { rawPayload } from '../../src/brokers/nats/raw-message.ts';
 import { type ReaderTiming, StreamReader, type StreamReaderOptions } from '../../src/brokers/nats/stream-reader.ts';
 import type { Failure } from '../../src/wire/reasons.ts';
 import { eachServer } from '../support/each-server.ts';
-import { type NatsServer, startNats } from '../support/nats-launcher.ts';
+import { startNats } from '../support/nats-launcher.ts';
 import {
   api,
   asUser,
-  type Client,
   client,
   infoOf,
-  type LinkFixture,
   makeStream,
   numbered,
   numberOf,
   openLink,
   publishAll,
 } from '../support/nats-rig.ts';
+import { onOneServer, type SuiteRig } from '../support/suite-rig.ts';
 import { until } from '../support/until.ts';
 
 const KiB = 1024;
@@ -76,25 +75,8 @@ function upTo(count: number): number[] {
 }
 
 await eachServer('ends', (binary) => {
-  let server: NatsServer;
-  let nc: Client;
-  let fixture: LinkFixture;
-  let stream: string;
-  let streams = 0;
-  beforeAll(async () => {
-    server = await startNats({ binary });
-    nc = await client(server.url);
-    fixture = await openLink(server.url);
-  });
-  afterAll(async () => {
-    await fixture[Symbol.asyncDispose]();
-    await nc.close();
-    await server.dispose();
-  });
-  beforeEach(async () => {
-    stream = `R${++streams}`;
-    await makeStream(nc, { name: stream });
-  });
+  let { server, nc, fixture, stream } = {} as SuiteRig;
+  onOneServer(binary, (rig) => ({ server, nc, fixture, stream } = rig));
 
   describe('what is asked for and not delivered', () => {
     const headers = Buffer.from(`NATS/1.0\r\nA: ${'v'.repeat(300)}\r\n\r\n`);

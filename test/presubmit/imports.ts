@@ -60,6 +60,7 @@ const libraries: Readonly<Record<string, string>> = {
   commander: 'src/cli/',
   zod: 'src/topology/',
   yaml: 'src/topology/',
+  '@viz-js/viz': 'src/topology/',
   'lru-cache': 'src/dedupe/',
   '@bufbuild/protobuf': 'src/wire/',
   '@grpc/grpc-js': 'src/transport/',

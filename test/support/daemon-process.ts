@@ -125,6 +125,11 @@ export class DaemonProcess {
     return this.#exited;
   }
 
+  /** SIGHUP: reads its file again. */
+  hangUp(): void {
+    this.#child?.kill('SIGHUP');
+  }
+
   /** SIGSTOP: connections stay and nothing answers. */
   freeze(): void {
     this.#child?.kill('SIGSTOP');

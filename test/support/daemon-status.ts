@@ -1,4 +1,4 @@
-import type { DaemonStatus, LaneStatus, LinkStatus, PeerStatus } from '../../src/ops/status.ts';
+import type { DaemonStatus, GroupStatus, LaneStatus, LinkStatus, PeerStatus } from '../../src/ops/status.ts';
 
 /** Time in every status made here. */
 export const nowMs = Date.UTC(2026, 4, 1, 12, 0, 0);
@@ -44,12 +44,14 @@ export function peerStatus(change: Partial<PeerStatus> = {}): PeerStatus {
     direction: 'dials-us',
     address: '10.0.0.7:51334',
     sinceMs: nowMs - 600_000,
+    lastSeenMs: nowMs,
     rttMs: 21.5,
     clockOffsetMs: -3,
     software: 'causeway/0.1.0',
     node: 'plant-a-1',
     fileHash: 'aaaa1111',
     generation: 2,
+    answeredGeneration: 1,
     certificateNotAfterMs: nowMs + 86_400_000,
     ...change,
   };
@@ -57,6 +59,11 @@ export function peerStatus(change: Partial<PeerStatus> = {}): PeerStatus {
 
 export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
   return { link: 'telemetry', declaredBy: 'hub', peer: 'plant-a', accepted: true, ...change };
+}
+
+/** A group of five, of which four ever called and three are connected. */
+export function groupStatus(change: Partial<GroupStatus> = {}): GroupStatus {
+  return { group: 'edges', match: 'edge-*', expected: 5, seen: 4, connected: 3, neverSeen: 1, ...change };
 }
 
 /** A hub with one plant, healthy. */
@@ -71,6 +78,7 @@ export function daemonStatus(change: Partial<DaemonStatus> = {}): DaemonStatus {
     ready: true,
     draining: false,
     listen: '0.0.0.0:7443',
+    refusedConnections: { 'certificate-untrusted': 2 },
     certificateNotAfterMs: nowMs + 30 * 86_400_000,
     nats: {
       connected: true,
@@ -79,11 +87,42 @@ export function daemonStatus(change: Partial<DaemonStatus> = {}): DaemonStatus {
       sinceMs: nowMs - 3_600_000,
       embedded: false,
     },
+    served: [],
     peers: [peerStatus()],
+    groups: [],
     links: [linkStatus()],
     lanes: [laneStatus()],
     memory: { rssBytes: 90_000_000 },
     eventLoopDelayMs: 11.25,
     ...change,
   };
+}
+
+/**
+ * A hub with sixty devices of one group, each with two lanes: `edge-1` to `edge-40` are connected and their lanes live, up to
+ * `edge-55` they are away, and the rest was never seen.
+ */
+export function fleetStatus(change: Partial<DaemonStatus> = {}): DaemonStatus {
+  const devices = Array.from({ length: 60 }, (_, i) => i + 1);
+  const awayMs = nowMs - 3 * 3_600_000;
+  const of = (i: number) => ({ peer: `edge-${i}`, group: 'edges' });
+  const peers = devices.map((i) => {
+    if (i <= 40) return peerStatus(of(i));
+    const gone = { ...of(i), connected: false, rttMs: undefined, software: undefined, answeredGeneration: undefined };
+    if (i > 55) return peerStatus({ ...gone, sinceMs: nowMs - 3_600_000, lastSeenMs: undefined });
+    return peerStatus({ ...gone, sinceMs: awayMs, lastSeenMs: awayMs, reason: 'connection-lost' });
+  });
+  const lanes = devices.flatMap((i) => {
+    const peer = `edge-${i}`;
+    const state = i <= 40 ? {} : i > 55 ? { state: 'starting' as const } : { state: 'disconnected' as const };
+    const behind = i <= 40 ? {} : { lagRecords: 9, backlogSinceMs: awayMs, progressAtMs: awayMs, sinceMs: awayMs };
+    const common = { peer, ...state, ...behind };
+    return [
+      laneStatus({ ...common, lane: `telemetry/${peer}/hub`, from: peer }),
+      laneStatus({ ...common, lane: `firmware/hub/${peer}`, link: 'firmware', from: 'hub', to: peer, role: 'sender' }),
+    ];
+  });
+  const links = devices.slice(0, 40).map((i) => linkStatus({ peer: `edge-${i}` }));
+  const groups = [groupStatus({ expected: 60, seen: 55, connected: 40, neverSeen: 5 })];
+  return daemonStatus({ peers, lanes, links, groups, ...change });
 }

@@ -11,8 +11,10 @@ const tickMs = 5;
 
 export interface FeedOptions {
   readonly url: string;
-  /** Stream that holds nothing but what this feed publishes. */
+  /** Stream that holds nothing but what this feed publishes, or see `own`. */
   readonly stream: string;
+  /** Pattern that covers this feed's subjects and nothing else in the stream, where others write it too. */
+  readonly own?: string;
   readonly subject: (number: number) => string;
   /** What distinguishes the payloads of this feed. */
   readonly label: string;
@@ -105,7 +107,8 @@ export class Feed implements AsyncDisposable {
         if (round !== this.#round) return;
         const sequence = error === null ? answer.json<{ readonly seq?: number }>().seq : undefined;
         // An answer that is missing makes the next one come out of turn.
-        if (number === this.#accepted && sequence === number + 1) this.#accepted++;
+        const fits = this.#options.own === undefined ? sequence === number! + 1 : sequence !== undefined;
+        if (number === this.#accepted && fits) this.#accepted++;
         else this.#broken = true;
         this.#heardMs = performance.now();
       },
@@ -127,22 +130,29 @@ export class Feed implements AsyncDisposable {
     this.#broken = false;
     this.#round++;
     try {
-      const answer = await this.#connection.request(`$JS.API.STREAM.INFO.${this.#options.stream}`, '', {
-        timeout: 2_000,
-      });
-      const { state } = answer.json<{ readonly state?: { readonly last_seq: number } }>();
-      if (state === undefined) throw new Error(`no such stream: ${this.#options.stream}`);
-      if (state.last_seq < this.#accepted)
-        throw new Error(
-          `${this.#options.label}: acknowledged ${this.#accepted}, but the stream holds ${state.last_seq}`,
-        );
-      this.#accepted = state.last_seq;
-      this.#next = state.last_seq;
+      const held = await this.#held();
+      if (held < this.#accepted)
+        throw new Error(`${this.#options.label}: acknowledged ${this.#accepted}, but the stream holds ${held}`);
+      this.#accepted = held;
+      this.#next = held;
       this.#heardMs = performance.now();
     } catch (error) {
       if (error instanceof Error && /acknowledged/.test(error.message)) throw error;
       this.#broken = true;
     }
+  }
+
+  /** Records of this feed in the stream. */
+  async #held(): Promise<number> {
+    const { stream, own } = this.#options;
+    const question = own === undefined ? '' : JSON.stringify({ subjects_filter: own });
+    const answer = await this.#connection.request(`$JS.API.STREAM.INFO.${stream}`, question, { timeout: 2_000 });
+    const { state } = answer.json<{
+      readonly state?: { readonly last_seq: number; readonly subjects?: Readonly<Record<string, number>> };
+    }>();
+    if (state === undefined) throw new Error(`no such stream: ${stream}`);
+    if (own === undefined) return state.last_seq;
+    return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
   }
 
   #publish(inbox: string): void {

@@ -46,7 +46,13 @@ async function sweepDeadRuns(): Promise<void> {
 }
 
 async function isOld(dir: string): Promise<boolean> {
-  return Date.now() - (await stat(dir)).mtimeMs > 60 * 60 * 1000;
+  try {
+    return Date.now() - (await stat(dir)).mtimeMs > 60 * 60 * 1000;
+  } catch (error) {
+    // Another run has just swept it.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 async function readOwner(dir: string): Promise<Owner | undefined> {

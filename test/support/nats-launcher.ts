@@ -3,11 +3,11 @@
  * store. A server ends with the process that started it, however that ends.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatVersion, newest, type ServerBinary } from '../../src/brokers/nats/server-binary.ts';
 import { renderConfig, type ServerPorts, ServerProcess } from '../../src/brokers/nats/server-process.ts';
+import { freePorts } from '../../src/lib/free-ports.ts';
 import { type TempDir, tempDir } from './temp.ts';
 import { until } from './until.ts';
 
@@ -314,19 +314,6 @@ export function takeServerLogs(lines = 30): string {
     if (!server.running) started.delete(server);
   }
   return report.join('\n');
-}
-
-/** Ports that were free a moment ago. */
-export async function freePorts(count: number): Promise<number[]> {
-  const holders = Array.from({ length: count }, () => createServer());
-  await Promise.all(holders.map((one) => new Promise<void>((done) => one.listen(0, '127.0.0.1', done))));
-  const ports = holders.map((one) => {
-    const address = one.address();
-    if (address === null || typeof address === 'string') throw new Error('a listening socket has no port');
-    return address.port;
-  });
-  await Promise.all(holders.map((one) => new Promise((done) => one.close(done))));
-  return ports;
 }
 
 async function prepare(options: NatsOptions, name: string): Promise<NatsServer> {

@@ -201,7 +201,9 @@ function differenceOf(
   if (at !== `${place}/${record.sequence}` && at !== `${place}/-`) return `says to be at ${at}`;
   const [has, wants] = [withoutReserved(record), headers(origin)];
   if (has.join('\n') !== wants.join('\n')) return `headers ${JSON.stringify(has)}, not ${JSON.stringify(wants)}`;
-  const id = header(origin, 'Nats-Msg-Id');
+  // A record that was relayed to this source has the application's id under our name already.
+  const relayed = header(origin, 'Causeway-Lane') !== undefined;
+  const id = header(origin, relayed ? 'Causeway-Msg-Id' : 'Nats-Msg-Id');
   if (header(record, 'Causeway-Msg-Id') !== id) return `message id ${header(record, 'Causeway-Msg-Id')}, not ${id}`;
   return undefined;
 }

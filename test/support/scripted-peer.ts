@@ -108,6 +108,7 @@ export class ScriptedPeer implements AsyncDisposable {
       fileHash: '',
       generation: 1,
       beatMs: 5000,
+      file: 'scripted.yaml',
       ...greeting,
     };
     stream.channel.send(encodeControl(frame));

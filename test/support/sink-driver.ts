@@ -130,7 +130,7 @@ export class SinkDriver {
         const { id, map = (subject) => subject, allows = () => true } = feed.lane;
         this.#step({
           type: 'open',
-          lane: { id, from: id.split('/')[1]!, sourceStream: 'S', map, allows },
+          lane: { id, from: id.split('/')[1]!, sourceStream: 'S', map, allows, acceptsOrigin: () => true },
           epoch: feed.epoch,
         });
       }

@@ -1,5 +1,5 @@
 import type { Source, SourceEvents } from '../../src/brokers/broker.ts';
-import { type BatchBuilder, decodeBatch } from '../../src/wire/batch.ts';
+import { type BatchBuilder, decodeBatch, type InBatch } from '../../src/wire/batch.ts';
 import type { Opening } from '../../src/wire/frame.ts';
 import { formatPosition, type Position, payloadDigest, samePosition, type Witness } from '../../src/wire/position.ts';
 import type { Failure, Reason } from '../../src/wire/reasons.ts';
@@ -29,6 +29,8 @@ export interface ProbeOptions {
   readonly pulse?: () => number;
   /** Keep payloads; otherwise only the last record has one. Default true. */
   readonly keepPayloads?: boolean;
+  /** Tell the source at once that a batch is safe; otherwise by `settle`. Default true. */
+  readonly settles?: boolean;
   /** Bytes the source has read ahead or asked for, sampled at every event. */
   readonly ahead?: () => number;
 }
@@ -39,7 +41,12 @@ export class SourceProbe implements SourceEvents {
   readonly gaps: ProbedGap[] = [];
   readonly failures: Failure[] = [];
   readonly faults: string[] = [];
+  /** With records. */
   batches = 0;
+  /** Up to where batches without a record led. */
+  readonly empty: Position[] = [];
+  /** Records that were left out. */
+  filtered = 0;
   largestBatchBytes = 0;
   newest = 0;
   openedAt: Position | undefined;
@@ -49,6 +56,7 @@ export class SourceProbe implements SourceEvents {
   #position: Position | undefined;
   #allowance = 0;
   #inside = false;
+  #unsettled = false;
   #closed = false;
 
   constructor(source: Source, options: ProbeOptions = {}) {
@@ -56,7 +64,7 @@ export class SourceProbe implements SourceEvents {
     this.#options = options;
   }
 
-  open(opening: Partial<Pick<Opening, 'cursor' | 'witnesses'>> = {}): this {
+  open(opening: Partial<Pick<Opening, 'cursor' | 'witnesses' | 'start'>> = {}): this {
     this.#call(() => this.source.open({ witnesses: [], ...opening }, this));
     return this;
   }
@@ -65,6 +73,13 @@ export class SourceProbe implements SourceEvents {
   pull(bytes: number): void {
     this.#allowance = bytes;
     this.#call(() => this.source.pull(bytes));
+  }
+
+  /** Everything that came is safe. */
+  settle(): void {
+    this.#unsettled = false;
+    const position = this.#position!;
+    this.#call(() => this.source.settle(position));
   }
 
   close(): void {
@@ -110,14 +125,19 @@ export class SourceProbe implements SourceEvents {
       this.#fault('a batch before opened');
       return;
     }
+    if (builder.count === 0) {
+      if (this.#unsettled) this.#fault('a second batch without records before the first is settled');
+      this.#unsettled = true;
+      this.filtered += builder.filtered;
+      this.#onEmpty(decodeBatch(builder.frame(1, 1, 0)));
+      if (this.#options.settles !== false) this.settle();
+      return;
+    }
     if (this.#allowance <= 0) this.#fault(`a batch of ${builder.rawBytes} bytes without allowance`);
     this.#allowance -= builder.rawBytes;
     this.largestBatchBytes = Math.max(this.largestBatchBytes, builder.rawBytes);
     const batch = decodeBatch(builder.frame(1, ++this.batches, 0));
-    if (batch.firstSequence !== this.#position.sequence + 1 || batch.incarnation !== this.#position.incarnation)
-      this.#fault(
-        `a batch from ${batch.incarnation}.${batch.firstSequence} follows on ${formatPosition(this.#position)}`,
-      );
+    this.#follows(batch);
     const view = new RecordView(batch.packed);
     let last = batch.firstSequence - 1;
     let count = 0;
@@ -128,10 +148,33 @@ export class SourceProbe implements SourceEvents {
       count++;
       this.#keep(view, batch.incarnation);
     }
-    if (count !== batch.count || count === 0) this.#fault(`a batch of ${batch.count} records holds ${count}`);
+    if (last < batch.lastSequence) this.#proves(batch);
+    if (count !== batch.count) this.#fault(`a batch of ${batch.count} records holds ${count}`);
+    this.filtered += builder.filtered;
     if (batch.headSequence < batch.lastSequence) this.#fault(`head ${batch.headSequence} of a batch up to ${last}`);
     this.#position = { incarnation: batch.incarnation, sequence: batch.lastSequence };
+    if (this.#options.settles !== false) this.settle();
     if (this.#allowance <= 0) this.#next();
+  }
+
+  #onEmpty(batch: InBatch): void {
+    this.#follows(batch);
+    // One that only tells where the lane begins passes nothing.
+    if (batch.lastSequence >= batch.firstSequence) this.#proves(batch);
+    if (batch.packed.length > 0) this.#fault('records in a batch that counts none');
+    this.#position = { incarnation: batch.incarnation, sequence: batch.lastSequence };
+    this.empty.push(this.#position);
+  }
+
+  /** The sink would stand on a record that it never gets. */
+  #proves({ lastSequence, seen }: InBatch): void {
+    if (seen?.position.sequence !== lastSequence) this.#fault(`nothing proves ${lastSequence}, which was left out`);
+  }
+
+  #follows({ incarnation, firstSequence }: InBatch): void {
+    const before = { incarnation, sequence: firstSequence - 1 };
+    if (!samePosition(before, this.#position))
+      this.#fault(`a batch after ${formatPosition(before)} follows on ${formatPosition(this.#position!)}`);
   }
 
   gap(after: Position, upTo: Position, reason: Reason): void {

@@ -1,5 +1,6 @@
 import { identityOf } from '../../src/security/identity.ts';
 import { type Authority, makeAuthority } from '../../src/security/make-certs.ts';
+import type { Address } from '../../src/topology/plan.ts';
 import type { Dialer, Listener, Method } from '../../src/transport/channel.ts';
 import { createDialer, type DialerOptions } from '../../src/transport/grpc-client.ts';
 import { type ListenerOptions, startListener } from '../../src/transport/grpc-server.ts';
@@ -12,7 +13,8 @@ const defaults = { maxFrameBytes: 1024 * 1024, identify: identityOf };
 
 /** A listener `hub` of the trust domain `acme`, with what reached it. */
 export interface TestListener {
-  readonly listener: Listener;
+  /** It listens on a port, unless told otherwise. */
+  readonly listener: Listener & { readonly address: Address };
   readonly accepted: RecordedChannel[];
   readonly refused: Failure[];
   readonly certs: HeldCertificates;
@@ -35,7 +37,7 @@ export class TransportFixture {
     const certs = options.certs ?? new HeldCertificates(await certificatesOf(this.authority, { cluster: 'hub' }));
     const accepted: RecordedChannel[] = [];
     const refused: Failure[] = [];
-    const listener = await startListener({
+    const listener = (await startListener({
       ...defaults,
       address: { host: '127.0.0.1', port: 0 },
       trustDomain: 'acme',
@@ -48,7 +50,7 @@ export class TransportFixture {
       onRefused: (failure) => refused.push(failure),
       ...options,
       certs,
-    });
+    })) as TestListener['listener'];
     this.#closing.unshift(() => listener.stop(0));
     return { listener, accepted, refused, certs };
   }

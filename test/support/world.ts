@@ -5,13 +5,15 @@ import { jetstreamManager, type StreamConfig } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach } from 'vitest';
 import type { ServerBinary } from '../../src/brokers/nats/server-binary.ts';
+import { freePorts } from '../../src/lib/free-ports.ts';
 import type { LaneState } from '../../src/ops/status.ts';
 import { writeCerts } from '../../src/security/make-certs.ts';
+import { nameMatches } from '../../src/topology/groups.ts';
 import type { Reason } from '../../src/wire/reasons.ts';
 import { DaemonProcess } from './daemon-process.ts';
 import { DelayProxy } from './delay-proxy.ts';
 import { Feed, type FeedOptions } from './feed.ts';
-import { freePorts, type NatsOptions, type NatsServer, startNats } from './nats-launcher.ts';
+import { type NatsOptions, type NatsServer, startNats } from './nats-launcher.ts';
 import { type JudgedLane, judge, readStream, type Stored, type Verdict } from './oracle.ts';
 import { type TempDir, tempDir } from './temp.ts';
 import { until } from './until.ts';
@@ -25,6 +27,8 @@ export interface ClusterSpec {
   /** Peers that it knows and neither dials nor is dialled by; those others it knows by itself. */
   readonly peers?: readonly string[];
   readonly streams?: Readonly<Record<string, StreamSpec>>;
+  /** Groups among its peers, as in the topology file; members that dial it need no entry of their own. */
+  readonly groups?: Readonly<Record<string, { readonly match: string }>>;
   /** As in the topology file. */
   readonly links?: Readonly<Record<string, unknown>>;
   readonly grants?: readonly unknown[];
@@ -93,6 +97,12 @@ export class TestCluster {
     await this.write({ ...this.#topology, ...change });
   }
 
+  /** Changes keys of a link that it declares. */
+  async link(name: string, change: Readonly<Record<string, unknown>>): Promise<void> {
+    const links = this.#topology.links as Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+    await this.edit({ links: { ...links, [name]: { ...links[name], ...change } } });
+  }
+
   /** A connection for the test's own use, made on first use. */
   async client(): Promise<NatsConnection> {
     this.#connection ??= await connect({
@@ -139,6 +149,29 @@ export class TestCluster {
       payloadBytes: 128,
       ...options,
     });
+  }
+
+  /** As `feed`, into a stream that others write too: under the subjects `<stream>.<cluster>.N`. */
+  feedShared(stream: string, options: Partial<FeedOptions> & Pick<FeedOptions, 'count'>): Promise<Feed> {
+    const own = `${stream.toLowerCase()}.${this.name}`;
+    return this.feed(stream, {
+      own: `${own}.>`,
+      subject: (number) => `${own}.${number % 7}`,
+      headers: (number) => [`Nats-Msg-Id: ${this.name}-${number}`],
+      ...options,
+    });
+  }
+
+  /** Waits until a stream holds so many records. */
+  async holds(stream: string, count: number, deadlineMs = 120_000): Promise<void> {
+    let last: number | undefined;
+    await until(
+      async () => {
+        last = await this.count(stream);
+        return last !== undefined && last >= count;
+      },
+      { deadlineMs, everyMs: 100, what: () => `${this.name}/${stream} to hold ${count} records, it has ${last}` },
+    );
   }
 
   /** Waits until the daemon shows this reason, and state if given, for a lane. */
@@ -216,9 +249,11 @@ export class World implements AsyncDisposable {
       names.map(async (name) => {
         const spec = clusters[name]!;
         const server = await startNats({ binary, name, ...spec.server });
-        const peers: Record<string, unknown> = {};
+        const peers: Record<string, unknown> = { ...spec.groups };
+        const grouped = (other: string) =>
+          Object.values(spec.groups ?? {}).some(({ match }) => nameMatches(match, other));
         for (const peer of spec.peers ?? []) peers[peer] = {};
-        for (const other of names) if (clusters[other]!.dial?.includes(name)) peers[other] = {};
+        for (const other of names) if (clusters[other]!.dial?.includes(name) && !grouped(other)) peers[other] = {};
         for (const other of spec.dial ?? []) {
           let port = listen.get(other)!;
           if (lines === true) {
@@ -292,6 +327,22 @@ export class World implements AsyncDisposable {
         return (status.storedSequence ?? 0) >= sequence;
       },
       { deadlineMs, everyMs: 50, what: () => `${lane} to be stored up to ${sequence}: ${last}` },
+    );
+  }
+
+  /** Waits until every lane of every daemon is live and its sink holds all that its source has. */
+  async level(deadlineMs = 60_000): Promise<void> {
+    let last = '';
+    await until(
+      async () => {
+        const all = await Promise.all([...this.#clusters.values()].map(({ daemon }) => daemon.status()));
+        const behind = all.flatMap(({ lanes }) =>
+          lanes.filter(({ state, lagRecords }) => state !== 'live' || lagRecords !== 0),
+        );
+        last = JSON.stringify(behind);
+        return behind.length === 0;
+      },
+      { deadlineMs, everyMs: 100, what: () => `every lane to be level: ${last}` },
     );
   }
 

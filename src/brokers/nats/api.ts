@@ -17,6 +17,7 @@ export interface StreamInfo {
     readonly no_ack?: boolean;
     readonly sealed?: boolean;
     readonly mirror?: unknown;
+    readonly sources?: readonly { readonly name: string; readonly external?: { readonly api: string } | null }[] | null;
   };
   readonly state: {
     readonly messages: number;

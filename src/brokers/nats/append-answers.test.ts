@@ -7,12 +7,21 @@ type Told = ['stored', number, number] | ['unsure', Failure['reason'], boolean];
 
 let told: Told[];
 let answers: AppendAnswers;
+/** Sequences that were compared, and what comes of it. */
+let compared: number[];
+let verdict: Promise<Failure | undefined>;
 
 beforeEach(() => {
   told = [];
-  answers = new AppendAnswers('in.box', 'S', {
-    stored: (count, sinkSequence) => told.push(['stored', count, sinkSequence]),
-    unsure: ({ reason }, chainBroken) => told.push(['unsure', reason, chainBroken]),
+  compared = [];
+  verdict = Promise.resolve(undefined);
+  const events = {
+    stored: (count: number, sinkSequence: number) => void told.push(['stored', count, sinkSequence]),
+    unsure: ({ reason }: Failure, chainBroken: boolean) => void told.push(['unsure', reason, chainBroken]),
+  };
+  answers = new AppendAnswers('in.box', 'S', events, (sequence) => {
+    compared.push(sequence);
+    return verdict;
   });
   answers.begin();
 });
@@ -101,10 +110,44 @@ test.each([
   ['{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}', 'sink-full', false],
   ['{"error":{"code":400,"err_code":10054,"description":"too large"}}', 'record-refused', false],
   ['{"stream":"OTHER", "seq":7}', 'sink-subject', false],
-  ['{"stream":"S", "seq":7,"duplicate": true}', 'sink-blocked', true],
 ] as const)('%s makes unsure', (payload, reason, chainBroken) => {
   answers.take(message(send(1)[0]!, payload));
   expect(told).toEqual([['unsure', reason, chainBroken]]);
+});
+
+describe('a duplicate', () => {
+  const duplicate = '{"stream":"S", "seq":7,"duplicate": true}';
+
+  test('is stored if its record is that very one, in its turn, at no place of its own', async () => {
+    const [first, second] = send(2, true) as [string, string];
+    answers.take(message(first, duplicate));
+    answers.take(message(second, ack(30)));
+    expect(told).toEqual([]);
+    await settle();
+    expect([compared, told]).toEqual([
+      [7],
+      [
+        ['stored', 1, 0],
+        ['stored', 2, 30],
+      ],
+    ]);
+  });
+
+  test('that is another record makes unsure', async () => {
+    verdict = Promise.resolve({ reason: 'record-refused', detail: '' });
+    answers.take(message(send(1, true)[0]!, duplicate));
+    await settle();
+    expect(told).toEqual([['unsure', 'record-refused', false]]);
+    await answers.quiet(60_000);
+  });
+
+  test('of an earlier round is of no interest', async () => {
+    answers.take(message(send(1, true)[0]!, duplicate));
+    answers.begin();
+    send(1, true);
+    await settle();
+    expect(told).toEqual([]);
+  });
 });
 
 test('nobody there makes unsure', () => {

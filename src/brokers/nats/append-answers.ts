@@ -1,4 +1,5 @@
 import type { Msg } from 'nats';
+import type { Failure } from '../../wire/reasons.ts';
 import type { SinkLogEvents } from '../broker.ts';
 import { failureOfCode, isChainBroken } from './errors.ts';
 import { decimal, rawHeaders, rawPayload, rawSubject } from './raw-message.ts';
@@ -15,12 +16,13 @@ export class AppendAnswers {
   readonly #stream: string;
   readonly #ackStart: Buffer;
   readonly #events: SinkLogEvents;
+  readonly #compare: (sequence: number) => Promise<Failure | undefined>;
   #round = 0;
   #sent = 0;
   /** Appends whose fate is known: stored, refused, or never sent. */
   #decided = 0;
   #waiting: { readonly count: number; readonly done: () => void }[] = [];
-  /** Stored, without a hole from the first on; and those that came before an earlier one, with their sequences. */
+  /** Stored, without a hole from the first on; and those that came before an earlier one, with their sequences (0: held already). */
   #stored = 0;
   readonly #early = new Map<number, number>();
   #lastSequence = 0;
@@ -28,8 +30,15 @@ export class AppendAnswers {
   /** Tell every record's own place. */
   #each = false;
 
-  constructor(inbox: string, stream: string, events: SinkLogEvents) {
+  /** `compare`: whether the record at a sequence is what its id says; why not, if not. Does not reject. */
+  constructor(
+    inbox: string,
+    stream: string,
+    events: SinkLogEvents,
+    compare: (sequence: number) => Promise<Failure | undefined>,
+  ) {
     this.#inbox = inbox;
+    this.#compare = compare;
     this.#stream = stream;
     this.#ackStart = Buffer.from(`{"stream":"${stream}"`);
     this.#events = events;
@@ -159,18 +168,32 @@ export class AppendAnswers {
       this.#store(ordinal, answer.seq);
       return;
     }
+    if (!('error' in answer) && answer.stream === this.#stream) {
+      void this.#decideDuplicate(ordinal, answer.seq);
+      return;
+    }
     this.lose();
     if ('error' in answer) {
       const { err_code: code, description } = answer.error;
       this.#events.unsure(failureOfCode(code, description), isChainBroken(code));
-    } else if (answer.stream !== this.#stream) {
+    } else {
       const detail = `stream ${answer.stream} owns a subject of this link`;
       this.#events.unsure({ reason: 'sink-subject', detail }, false);
-    } else {
-      // Only our own ids are in use here: this very record was stored by an append whose answer was lost. Its place is found by
-      // reading.
-      this.#events.unsure({ reason: 'sink-blocked', detail: 'stored before; reading on' }, true);
     }
+  }
+
+  /** The server has seen the id, and says where. Whether it stored this very record under it is a question, and not an answer (I3). */
+  async #decideDuplicate(ordinal: number, sequence: number): Promise<void> {
+    const round = this.#round;
+    const failure = await this.#compare(sequence);
+    if (round !== this.#round) return;
+    if (failure === undefined) {
+      // Perhaps under another lane: a place for ours it is not.
+      this.#store(ordinal, 0);
+      return;
+    }
+    this.lose();
+    this.#events.unsure(failure, false);
   }
 }
 

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -13,9 +12,13 @@ import {
   usernamePasswordAuthenticator,
 } from 'nats';
 import type { Logger } from '../../lib/logger.ts';
+import { readSecret } from '../../lib/secret.ts';
 import type { NatsPlan, SecretRef } from '../../topology/plan.ts';
 import { type Failure, FailureError } from '../../wire/reasons.ts';
 import { natsFailure } from './errors.ts';
+
+/** Everything that comes to a daemon comes below this: a user who may subscribe to no more hears nothing of others. */
+export const inboxPrefix = '_INBOX.causeway';
 
 /** Longest wait between attempts to make the first connection. */
 const maxWaitMs = 2000;
@@ -202,6 +205,7 @@ export class NatsLink {
       pingInterval: 5000,
       maxPingOut: 2,
       noAsyncTraces: true,
+      inboxPrefix,
       ignoreClusterUpdates: plan.embedded !== undefined,
       authenticator: authenticators(plan),
       ...(tls === undefined ? {} : { tls: { caFile: tls.ca, certFile: tls.cert, keyFile: tls.key } }),
@@ -211,15 +215,10 @@ export class NatsLink {
 
 /** Reads a secret now: at every connect, so that a rotated one takes effect without a restart. */
 function secret(ref: SecretRef): string {
-  if ('env' in ref) {
-    const value = process.env[ref.env];
-    if (value === undefined) throw new FailureError('nats-auth', `environment variable ${ref.env} is not set`);
-    return value;
-  }
   try {
-    return readFileSync(ref.file, 'utf8').trim();
+    return readSecret(ref);
   } catch (error) {
-    throw new FailureError('nats-auth', `cannot read ${ref.file}: ${(error as NodeJS.ErrnoException).code}`);
+    throw new FailureError('nats-auth', (error as Error).message, { cause: error });
   }
 }
 

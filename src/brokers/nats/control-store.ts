@@ -1,21 +1,36 @@
 import { JetStreamApiError, jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
-import type { NatsConnection } from 'nats';
+import { type NatsConnection, NoRespondersError, TimeoutError } from 'nats';
+import type { OriginMark } from '../../dedupe/origin-snapshot.ts';
 import { type Position, type Witness, type WitnessJson, witnessFromJson, witnessToJson } from '../../wire/position.ts';
 import { FailureError, type Reason } from '../../wire/reasons.ts';
 import type { NatsLink } from './connection.ts';
-import { natsFailure } from './errors.ts';
+import { isChainBroken, natsFailure } from './errors.ts';
+import {
+  type LoadedOrigins,
+  loadOrigins,
+  type OriginsHead,
+  type SavedOrigins,
+  type StoredOrigins,
+  saveOrigins,
+} from './origins-entry.ts';
 
 /** Proof of a lane's progress, kept beside the sink. The write is a compare-and-set, and so fences older writers (I9). */
 export interface Checkpoint {
   readonly lane: string;
   readonly cursor: Position | undefined;
+  /** Of the source's record at `cursor`, where that one passed without being stored. */
+  readonly seen?: Witness;
   /** Sink sequence behind which a scan finds everything of the lane that `cursor` does not say. */
   readonly sinkSequence: number;
   /** Sink sequence of the newest witness's record, if there is one. */
   readonly witnessSink: number;
-  /** Newest first. */
+  /** Of stored records, newest first. */
   readonly witnesses: readonly Witness[];
+  /** The newest record of any lane that the sink held up to `sinkSequence`: if another stands there, the sink lost what this speaks of. */
+  readonly mark?: OriginMark;
+  /** Behind this the lane began, where only what was new then was wanted. */
+  readonly began?: Position;
 }
 
 /** Positions of a lane that will never arrive, as the ledger keeps them. */
@@ -27,17 +42,33 @@ export interface LedgerEntry {
   readonly at: string;
 }
 
+/** A member of a group that called once. */
+export interface RosterEntry {
+  readonly cluster: string;
+  readonly group: string;
+  /** Unix ms. */
+  readonly firstSeenMs: number;
+  readonly lastSeenMs: number;
+  /** Instance of its daemon at that time. */
+  readonly node: string | undefined;
+}
+
 interface CheckpointJson {
   readonly v: 1;
   readonly lane: string;
   readonly cursor?: Position;
+  readonly seen?: WitnessJson;
   readonly sinkSequence: number;
   readonly witnessSink: number;
   readonly witnesses: readonly WitnessJson[];
+  readonly mark?: OriginMark;
+  readonly began?: Position;
 }
 
 const bucket = 'CAUSEWAY';
 const ledgerBucket = 'CAUSEWAY_GAPS';
+/** Values of the bucket are no longer than this; more goes into several. */
+const maxPartBytes = 256 * 1024;
 
 /**
  * What a daemon keeps in its own cluster (I8): checkpoints and learned links in the bucket CAUSEWAY, the ledger of gaps in
@@ -45,10 +76,13 @@ const ledgerBucket = 'CAUSEWAY_GAPS';
  */
 export class ControlStore {
   readonly #link: NatsLink;
+  readonly #made: () => void;
   #opened: { readonly connection: NatsConnection; readonly buckets: Map<string, Promise<KV>> } | undefined;
 
-  constructor(link: NatsLink) {
+  /** `made`: CAUSEWAY was not there, and has been made. What is known is to be written again, for it may have been lost. */
+  constructor(link: NatsLink, made: () => void = () => undefined) {
     this.#link = link;
+    this.#made = made;
   }
 
   /** The checkpoint of a lane into a sink stream, and its revision; undefined if there is none. */
@@ -57,39 +91,80 @@ export class ControlStore {
     lane: string,
     replicas: number,
   ): Promise<{ checkpoint: Checkpoint; revision: number } | undefined> {
-    return this.#guard(async () => {
-      const kv = await this.#open(bucket, replicas);
+    return this.#in(bucket, replicas, async (kv) => {
       const entry = await kv.get(checkpointKey(stream, lane));
       if (entry === null || entry.operation !== 'PUT') return undefined;
       return { checkpoint: parseCheckpoint(entry.json()), revision: entry.revision };
     });
   }
 
-  /** Every checkpoint of lanes into a sink stream. */
-  async checkpoints(stream: string, replicas: number): Promise<Checkpoint[]> {
-    return this.#guard(async () => {
-      const kv = await this.#open(bucket, replicas);
-      const found: Checkpoint[] = [];
+  /** Every checkpoint of lanes into a sink stream, with its revision. */
+  async checkpoints(stream: string, replicas: number): Promise<(Checkpoint & { readonly revision: number })[]> {
+    return this.#in(bucket, replicas, async (kv) => {
+      const found: (Checkpoint & { readonly revision: number })[] = [];
       for await (const key of await kv.keys(`checkpoint.${safe(stream)}.>`)) {
         const entry = await kv.get(key);
-        if (entry !== null && entry.operation === 'PUT') found.push(parseCheckpoint(entry.json()));
+        if (entry !== null && entry.operation === 'PUT')
+          found.push({ ...parseCheckpoint(entry.json()), revision: entry.revision });
       }
       return found;
     });
   }
 
+  /** What a sink stream was last known to hold by origin. */
+  async origins(stream: string, replicas: number): Promise<LoadedOrigins> {
+    return this.#in(bucket, replicas, (kv) => loadOrigins(kv, `origins.${safe(stream)}`));
+  }
+
+  /** Writes that over what `head` describes, and returns what is to be written over next; `superseded` if another was faster. */
+  async saveOrigins(
+    stream: string,
+    origins: StoredOrigins,
+    head: OriginsHead,
+    replicas: number,
+  ): Promise<SavedOrigins> {
+    return this.#in(bucket, replicas, async (kv) => {
+      const max = this.#link.require().info?.max_payload ?? maxPartBytes;
+      const key = `origins.${safe(stream)}`;
+      const partBytes = Math.min(maxPartBytes, max / 2);
+      return overwrite(
+        kv,
+        key,
+        (known) => saveOrigins(kv, key, origins, known ? head : { revision: 0, slot: undefined, parts: 0 }, partBytes),
+        `another daemon keeps the origins of ${stream}`,
+      );
+    });
+  }
+
   /** Writes a checkpoint over the given revision (0: there is none) and returns the new one; `superseded` if another was faster. */
   async saveCheckpoint(stream: string, checkpoint: Checkpoint, revision: number, replicas: number): Promise<number> {
-    const json: CheckpointJson = { v: 1, ...checkpoint, witnesses: checkpoint.witnesses.map(witnessToJson) };
-    return this.#guard(async () => {
-      const kv = await this.#open(bucket, replicas);
+    const { seen, ...rest } = checkpoint;
+    const json: CheckpointJson = {
+      v: 1,
+      ...rest,
+      ...(seen === undefined ? {} : { seen: witnessToJson(seen) }),
+      witnesses: checkpoint.witnesses.map(witnessToJson),
+    };
+    return this.#in(bucket, replicas, async (kv) => {
+      const key = checkpointKey(stream, checkpoint.lane);
+      const text = JSON.stringify(json);
+      return overwrite(
+        kv,
+        key,
+        (known) => (revision === 0 || !known ? kv.create(key, text) : kv.update(key, text, revision)),
+        `another daemon writes lane ${checkpoint.lane}`,
+      );
+    });
+  }
+
+  /** Takes away the checkpoint of a lane that is no more; `superseded` if it is not of the given revision. */
+  async deleteCheckpoint(stream: string, lane: string, revision: number, replicas: number): Promise<void> {
+    return this.#in(bucket, replicas, async (kv) => {
       try {
-        const key = checkpointKey(stream, checkpoint.lane);
-        const text = JSON.stringify(json);
-        return revision === 0 ? await kv.create(key, text) : await kv.update(key, text, revision);
+        await kv.delete(checkpointKey(stream, lane), { previousSeq: revision });
       } catch (error) {
-        if (error instanceof JetStreamApiError && error.code === 10071)
-          throw new FailureError('superseded', `another daemon writes lane ${checkpoint.lane}`, { cause: error });
+        if (error instanceof JetStreamApiError && isChainBroken(error.code))
+          throw new FailureError('superseded', `another daemon writes lane ${lane}`, { cause: error });
         throw error;
       }
     });
@@ -97,8 +172,7 @@ export class ControlStore {
 
   /** Enters a gap into the ledger; the same gap twice is one entry. */
   async recordGap(entry: LedgerEntry, replicas: number): Promise<void> {
-    return this.#guard(async () => {
-      const kv = await this.#open(ledgerBucket, replicas);
+    return this.#in(ledgerBucket, replicas, async (kv) => {
       const { after, upTo } = entry;
       await kv.put(
         `${entry.lane}.${after.incarnation}.${after.sequence}.${upTo.incarnation}.${upTo.sequence}`,
@@ -109,8 +183,7 @@ export class ControlStore {
 
   /** The last declaration of a peer, as it was accepted; undefined if there is none. */
   async learned(): Promise<Map<string, readonly string[]>> {
-    return this.#guard(async () => {
-      const kv = await this.#open(bucket, 1);
+    return this.#in(bucket, 1, async (kv) => {
       const found = new Map<string, readonly string[]>();
       for await (const key of await kv.keys('learned.>')) {
         const entry = await kv.get(key);
@@ -122,23 +195,66 @@ export class ControlStore {
   }
 
   async saveLearned(peer: string, links: readonly string[]): Promise<void> {
-    return this.#guard(async () => {
-      const kv = await this.#open(bucket, 1);
+    return this.#in(bucket, 1, async (kv) => {
       await kv.put(`learned.${peer}`, JSON.stringify({ v: 1, links }));
     });
   }
 
-  #open(name: string, replicas: number): Promise<KV> {
-    const connection = this.#link.require();
-    if (this.#opened?.connection !== connection) this.#opened = { connection, buckets: new Map() };
-    const { buckets } = this.#opened;
-    let opening = buckets.get(name);
-    if (opening === undefined) {
-      opening = this.#create(connection, name, replicas);
-      buckets.set(name, opening);
-      opening.catch(() => buckets.delete(name));
+  /** Nothing of this peer is remembered any more: it is none of ours now. */
+  async forgetLearned(peer: string): Promise<void> {
+    return this.#in(bucket, 1, async (kv) => {
+      await kv.delete(`learned.${peer}`);
+    });
+  }
+
+  async roster(): Promise<RosterEntry[]> {
+    return this.#in(bucket, 1, async (kv) => {
+      const found: RosterEntry[] = [];
+      for await (const key of await kv.keys('roster.>')) {
+        const entry = await kv.get(key);
+        if (entry !== null && entry.operation === 'PUT') found.push(entry.json<RosterEntry>());
+      }
+      return found;
+    });
+  }
+
+  async saveRoster(entry: RosterEntry): Promise<void> {
+    return this.#in(bucket, 1, async (kv) => {
+      await kv.put(`roster.${entry.cluster}`, JSON.stringify({ v: 1, ...entry }));
+    });
+  }
+
+  /** Works in a bucket. One that is gone, deleted or lost with its server's disk, is made again. */
+  async #in<T>(name: string, replicas: number, work: (kv: KV) => Promise<T>): Promise<T> {
+    try {
+      const connection = this.#link.require();
+      if (this.#opened?.connection !== connection) this.#opened = { connection, buckets: new Map() };
+      const { buckets } = this.#opened;
+      const forget = (opened: Promise<KV>): void => {
+        if (buckets.get(name) === opened) buckets.delete(name);
+      };
+      const open = (): Promise<KV> => {
+        const known = buckets.get(name);
+        if (known !== undefined) return known;
+        const opening = this.#create(connection, name, replicas);
+        buckets.set(name, opening);
+        opening.catch(() => forget(opening));
+        return opening;
+      };
+      const opened = open();
+      try {
+        return await work(await opened);
+      } catch (error) {
+        const isGone = mayBeGone(error);
+        // Servers before 2.10 do not answer for a bucket that is gone. What became of the call is not known: it is for the caller to repeat.
+        if (isGone || error instanceof TimeoutError) forget(opened);
+        if (!isGone) throw error;
+        return await work(await open());
+      }
+    } catch (error) {
+      const failure = natsFailure(error, 'sink-missing');
+      throw new FailureError(failure.reason, failure.detail, { cause: error });
     }
-    return opening;
   }
 
   async #create(connection: NatsConnection, name: string, replicas: number): Promise<KV> {
@@ -151,16 +267,33 @@ export class ControlStore {
     } catch (error) {
       if (!(error instanceof JetStreamApiError) || error.code !== 10059) throw error;
     }
-    return kvm.create(name, { history: 1, replicas });
+    const made = await kvm.create(name, { history: 1, replicas });
+    if (name === bucket) this.#made();
+    return made;
   }
+}
 
-  async #guard<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      const failure = natsFailure(error, 'sink-missing');
-      throw new FailureError(failure.reason, failure.detail, { cause: error });
-    }
+/** The bucket is not there, or nobody answers for it: an opened one is not worth anything any more. */
+function mayBeGone(error: unknown): boolean {
+  if (error instanceof JetStreamApiError) return error.code === 10059;
+  for (let one = error; one instanceof Error; one = one.cause) if (one instanceof NoRespondersError) return true;
+  return false;
+}
+
+/**
+ * Writes over what is `known` of an entry. One that is not there at all, not even as deleted, was lost with its bucket: nobody has
+ * written it since, and it is made anew. Throws FailureError `superseded` with `detail` if somebody else wrote it.
+ */
+async function overwrite<T>(kv: KV, key: string, write: (known: boolean) => Promise<T>, detail: string): Promise<T> {
+  const isSuperseded = (error: unknown): boolean => error instanceof JetStreamApiError && isChainBroken(error.code);
+  try {
+    return await write(true).catch(async (error: unknown) => {
+      if (!isSuperseded(error) || (await kv.get(key)) !== null) throw error;
+      return write(false);
+    });
+  } catch (error) {
+    if (isSuperseded(error)) throw new FailureError('superseded', detail, { cause: error });
+    throw error;
   }
 }
 
@@ -179,6 +312,13 @@ function parseCheckpoint(json: CheckpointJson): Checkpoint {
       'checkpoint-lost',
       `checkpoint of ${json.lane} has version ${json.v}, which this build does not know`,
     );
-  const { lane, cursor, sinkSequence, witnessSink, witnesses } = json;
-  return { lane, cursor, sinkSequence, witnessSink, witnesses: witnesses.map(witnessFromJson) };
+  const { witnesses, began, mark, seen } = json;
+  const { lane, cursor, sinkSequence, witnessSink } = json;
+  const known = { lane, cursor, sinkSequence, witnessSink, witnesses: witnesses.map(witnessFromJson) };
+  return {
+    ...known,
+    ...(seen === undefined ? {} : { seen: witnessFromJson(seen) }),
+    ...(began === undefined ? {} : { began }),
+    ...(mark === undefined ? {} : { mark }),
+  };
 }

@@ -5,9 +5,9 @@ import type { RecordView } from '../../wire/record-view.ts';
 import type { SinkLane, SinkLog, SinkLogEvents, TailRecord } from '../broker.ts';
 import { messageAt, type StoredMessage, type StreamInfo, streamInfo } from './api.ts';
 import { AppendAnswers } from './append-answers.ts';
-import type { NatsLink } from './connection.ts';
+import { inboxPrefix, type NatsLink } from './connection.ts';
 import { natsFailure } from './errors.ts';
-import { provenanceFault, readTail, sinkHeaders } from './provenance.ts';
+import { isUnderItsId, provenanceFault, readTail, sinkHeaders } from './provenance.ts';
 import { RawHeaders } from './raw-message.ts';
 import { readHeaders } from './sink-tail.ts';
 
@@ -31,7 +31,7 @@ const maxHeaderBytes = 65_535;
 export class JetStreamSinkLog implements SinkLog {
   readonly #options: JetStreamSinkLogOptions;
   readonly #place: string;
-  readonly #inbox = createInbox('_INBOX.causeway');
+  readonly #inbox = createInbox(inboxPrefix);
   readonly #answers: AppendAnswers;
   readonly #unlisten: () => void;
   #subscription: Subscription | undefined;
@@ -43,7 +43,9 @@ export class JetStreamSinkLog implements SinkLog {
   constructor(options: JetStreamSinkLogOptions) {
     this.#options = options;
     this.#place = `${options.cluster}/${options.stream}`;
-    this.#answers = new AppendAnswers(this.#inbox, options.stream, options.events);
+    this.#answers = new AppendAnswers(this.#inbox, options.stream, options.events, (sequence) =>
+      this.#compare(sequence),
+    );
     this.#unlisten = options.link.listen({
       disconnected: (failure) => {
         this.#answers.loseAll();
@@ -151,20 +153,26 @@ export class JetStreamSinkLog implements SinkLog {
   /** Reads what the sink stream is. Throws FailureError. */
   async facts(): Promise<StreamInfo> {
     const { link, stream } = this.#options;
-    try {
-      const info = await streamInfo(link.require(), link.api, stream);
-      this.#subjects = info.config.subjects ?? [];
-      return info;
-    } catch (error) {
-      const failure = natsFailure(error, 'sink-missing');
-      throw new FailureError(failure.reason, failure.detail, { cause: error });
-    }
+    const info = await named(() => streamInfo(link.require(), link.api, stream));
+    this.#subjects = info.config.subjects ?? [];
+    return info;
   }
 
-  /** The message at a sequence of the sink. */
+  /** The message at a sequence of the sink. Throws FailureError. */
   async messageAt(sequence: number): Promise<StoredMessage | undefined> {
     const { link, stream } = this.#options;
-    return messageAt(link.require(), link.api, stream, sequence);
+    return named(() => messageAt(link.require(), link.api, stream, sequence));
+  }
+
+  /** Whether the record at `sequence` is the one that its message id names. Deleted since, it was stored once; that is all that is asked. */
+  async #compare(sequence: number): Promise<Failure | undefined> {
+    try {
+      const found = await this.messageAt(sequence);
+      if (found === undefined || isUnderItsId(found.headers, this.#place, sequence)) return undefined;
+      return { reason: 'record-refused', detail: `record ${sequence} of others has the message id of one of ours` };
+    } catch (error) {
+      return natsFailure(error, 'sink-missing');
+    }
   }
 
   /**
@@ -172,7 +180,10 @@ export class JetStreamSinkLog implements SinkLog {
    * FailureError. Waits first until nothing of this round can be stored any more: when somebody else writes the stream, what is in
    * flight behind a refused record is stored all the same, and would come after the reading and be sent again.
    */
-  async tail(after: number, observe: (sinkSequence: number, record: TailRecord | undefined) => void): Promise<number> {
+  async tail(
+    after: number,
+    observe: (sinkSequence: number, record: TailRecord | undefined, block: Buffer) => void,
+  ): Promise<number> {
     await this.#answers.quiet(quietMs);
     const info = await this.facts();
     await readHeaders({
@@ -180,7 +191,7 @@ export class JetStreamSinkLog implements SinkLog {
       info,
       after,
       signal: this.#closing.signal,
-      headers: (sequence, block) => observe(sequence, readTail(block, this.#place, sequence)),
+      headers: (sequence, block) => observe(sequence, readTail(block, this.#place, sequence), block),
     });
     return info.state.last_seq;
   }
@@ -200,6 +211,16 @@ export class JetStreamSinkLog implements SinkLog {
         throw thrown;
       });
     }
+  }
+}
+
+/** Makes a FailureError of whatever a call to the server throws. */
+async function named<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    const { reason, detail } = natsFailure(error, 'sink-missing');
+    throw new FailureError(reason, detail, { cause: error });
   }
 }
 

@@ -9,10 +9,11 @@ import type { Source, SourceEvents } from '../broker.ts';
 import { call, type StreamInfo, streamInfo } from './api.ts';
 import type { NatsLink } from './connection.ts';
 import { isPassing, natsFailure } from './errors.ts';
+import type { ImportFilter } from './export-rules.ts';
 import { readProvenance } from './provenance.ts';
 import { rawHeaders, rawPayload, rawSize, rawSubject } from './raw-message.ts';
 import { type ProvenStart, proveStart } from './source-proof.ts';
-import { type ReaderTiming, readerTiming, StreamReader } from './stream-reader.ts';
+import { type ReaderTiming, type RecordTime, readerTiming, StreamReader } from './stream-reader.ts';
 
 export interface JetStreamSourceOptions {
   readonly link: NatsLink;
@@ -23,8 +24,19 @@ export interface JetStreamSourceOptions {
   readonly batchBytes: number;
   /** Bytes read ahead of what the lane may send. */
   readonly prefetchBytes: number;
+  /** Default: everything is carried on. */
+  readonly filter?: ImportFilter;
   /** Default: what suits a server nearby. */
   readonly timing?: ReaderTiming;
+}
+
+/** A place in a stream that a source of it has reached: enough to go on there without proving a cursor again. */
+export interface SourcePlace {
+  readonly position: Position;
+  /** When the record at `position` was stored; undefined where that is not known. */
+  readonly time: RecordTime | undefined;
+  /** `created` of the stream, as the source that proved its cursor found it. */
+  readonly created: string;
 }
 
 type Gap = NonNullable<ProvenStart['gap']>;
@@ -55,6 +67,7 @@ export class JetStreamSource implements Source {
   #events: SourceEvents | undefined;
   #reader: StreamReader | undefined;
   #incarnation = '';
+  #created = '';
   /** Last sequence that is packed, or accounted for by a gap. */
   #tail = 0;
   #batch: BatchBuilder | undefined;
@@ -69,6 +82,8 @@ export class JetStreamSource implements Source {
   #heldBytes = 0;
   /** The stream's first sequence, asked for when message `upTo` had arrived: holes before that one are explained by it. */
   #known = { first: 0, upTo: 0 };
+  /** The last batch without a record that was let out, until it is safe at the sink: one at a time (I5). */
+  #unsettled: Position | undefined;
   #poll: NodeJS.Timeout | undefined;
 
   constructor(options: JetStreamSourceOptions) {
@@ -81,13 +96,18 @@ export class JetStreamSource implements Source {
     return this.#buffered() + (this.#reader?.outstandingBytes ?? 0);
   }
 
-  open(opening: Pick<Opening, 'cursor' | 'witnesses'>, events: SourceEvents): void {
+  /** `created` of the stream, once the source is open. */
+  get created(): string {
+    return this.#created;
+  }
+
+  open(opening: Pick<Opening, 'cursor' | 'witnesses' | 'start'>, events: SourceEvents): void {
     this.#events = events;
     void this.#open(opening).catch((error: unknown) => this.#fail(natsFailure(error)));
   }
 
-  async #open(opening: Pick<Opening, 'cursor' | 'witnesses'>): Promise<void> {
-    const { link, stream, prefetchBytes, timing } = this.#options;
+  async #open(opening: Pick<Opening, 'cursor' | 'witnesses' | 'start'>): Promise<void> {
+    const { link, stream } = this.#options;
     const connection = link.require();
     const info = await streamInfo(connection, link.api, stream);
     if (this.#events === undefined) return;
@@ -100,17 +120,44 @@ export class JetStreamSource implements Source {
     }
     const start = await proveStart(connection, link.api, info, opening);
     if (this.#events === undefined) return;
-    this.#incarnation = start.at.incarnation;
-    this.#tail = start.at.sequence;
+    this.#created = info.created;
     this.#events.opened(start.gap?.after ?? start.at);
     this.#setHead(info.state.last_seq);
+    if (start.begins === true) this.#tellStart(start.gap?.after ?? start.at);
     if (start.gap !== undefined) this.#events?.gap(start.gap.after, start.gap.upTo, start.gap.reason);
-    if (this.#events === undefined) return;
+    if (this.#events !== undefined) this.#read({ position: start.at, time: undefined, created: info.created });
+  }
+
+  /** A batch without a record: the sink learns where the lane begins before there is anything to store. */
+  #tellStart(at: Position): void {
+    const batch = new BatchBuilder(at.incarnation, at.sequence, 0);
+    batch.headSequence = this.#head;
+    // What it stands for is not older than this moment.
+    batch.firstSeconds = Math.floor(Date.now() / 1000);
+    this.#unsettled = at;
+    this.#events?.batch(batch);
+  }
+
+  /**
+   * In place of `open`: goes on where another source of this stream stood, with nothing to be told of it. Fails if the stream
+   * turns out to be another one meanwhile.
+   */
+  resume(place: SourcePlace, events: SourceEvents): void {
+    this.#events = events;
+    this.#created = place.created;
+    this.#read(place);
+  }
+
+  #read({ position, time, created }: SourcePlace): void {
+    const { link, stream, prefetchBytes, timing } = this.#options;
+    this.#incarnation = position.incarnation;
+    this.#tail = position.sequence;
     this.#reader = new StreamReader({
       link,
       stream,
-      created: info.created,
-      after: start.at.sequence,
+      created,
+      after: position.sequence,
+      ...(time === undefined ? {} : { afterTime: time }),
       headersOnly: false,
       prefetchBytes,
       message: (message, sequence, seconds, nanos, pending) =>
@@ -127,8 +174,11 @@ export class JetStreamSource implements Source {
     this.#scheduleFlush();
   }
 
-  settle(_position: Position): void {
-    // A Limits stream keeps no state for its readers: the sink's cursor is the only one there is.
+  /** A Limits stream keeps no state for its readers: the sink's cursor is the only one there is. */
+  settle(position: Position): void {
+    if (this.#unsettled === undefined || !covers(position, this.#unsettled)) return;
+    this.#unsettled = undefined;
+    this.#scheduleFlush();
   }
 
   close(): void {
@@ -174,16 +224,23 @@ export class JetStreamSource implements Source {
   }
 
   #append(message: Msg, sequence: number, seconds: number, nanos: number): void {
-    const { headers, identity, path } = readProvenance(rawHeaders(message), this.#place, sequence);
+    const provenance = readProvenance(rawHeaders(message), this.#place, sequence);
+    const { headers, identity, path } = provenance;
+    if (identity !== undefined && this.#options.filter?.(sequence, provenance)) {
+      this.#packing().pass(sequence, seconds, nanos, rawPayload(message));
+      this.#tail = sequence;
+      return;
+    }
     const subject = rawSubject(message);
     const payload = rawPayload(message);
-    for (;;) {
-      this.#batch ??= new BatchBuilder(this.#incarnation, this.#tail, this.#options.batchBytes);
-      if (this.#batch.append(sequence, seconds, nanos, subject, headers, payload, identity, path)) break;
-      this.#rotate();
-    }
+    while (!this.#packing().append(sequence, seconds, nanos, subject, headers, payload, identity, path)) this.#rotate();
     this.#tail = sequence;
-    if (this.#batch.rawBytes >= this.#options.batchBytes) this.#rotate();
+    if (this.#packing().rawBytes >= this.#options.batchBytes) this.#rotate();
+  }
+
+  #packing(): BatchBuilder {
+    this.#batch ??= new BatchBuilder(this.#incarnation, this.#tail, this.#options.batchBytes);
+    return this.#batch;
   }
 
   /** The batch is full: it waits for its turn, and the next record begins a new one. */
@@ -205,7 +262,7 @@ export class JetStreamSource implements Source {
   #flush(): void {
     this.#flushing = false;
     while (this.#events !== undefined) {
-      if (this.#ready.length === 0 && this.#allowance > 0) this.#rotate();
+      if (this.#ready.length === 0 && this.#allowance > 0 && this.#isDue()) this.#rotate();
       const next = this.#ready[0];
       if (next === undefined) break;
       if (next instanceof BatchBuilder) {
@@ -214,6 +271,7 @@ export class JetStreamSource implements Source {
         this.#readyBytes -= next.rawBytes;
         this.#allowance -= next.rawBytes;
         next.headSequence = this.#head;
+        if (next.count === 0) this.#unsettled = { incarnation: next.incarnation, sequence: next.lastSequence };
         this.#events.batch(next);
       } else {
         this.#ready.shift();
@@ -221,6 +279,11 @@ export class JetStreamSource implements Source {
       }
     }
     this.#reader?.want(this.#options.prefetchBytes - this.#buffered());
+  }
+
+  /** A batch that holds no record costs no credit: it waits, and takes in more, until the one before it is settled. */
+  #isDue(): boolean {
+    return this.#unsettled === undefined || (this.#batch?.count ?? 0) > 0;
   }
 
   #buffered(): number {
@@ -301,4 +364,9 @@ export class JetStreamSource implements Source {
       if (gone && this.#reader?.consumer === consumer) this.#reader.restart();
     }
   }
+}
+
+/** Everything up to `position` being safe at the sink, so is `earlier`. */
+export function covers(position: Position, earlier: Position): boolean {
+  return position.incarnation === earlier.incarnation && position.sequence >= earlier.sequence;
 }

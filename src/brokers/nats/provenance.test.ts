@@ -56,13 +56,13 @@ describe('a record is found again in the sink', () => {
       lane: 'fleet/plant-a/hub',
       position: { incarnation: 'inc1', sequence: 7 },
       previous: 6,
-      origin: { space: 'plant-a/SENSORS/inc1', sequence: 7, seconds: 1795365902, nanos: 12 },
+      origin: { space: 'plant-a/SENSORS/inc1', sequence: 7, time: 1795365902000000, seconds: 1795365902, nanos: 12 },
     });
   });
 
   test('anywhere, in id mode', () => {
     const headers = sinkHeaders(view(), labels, 'inc1', 6, undefined);
-    expect(linesOf(headers)[0]).toBe('Nats-Msg-Id: fleet/plant-a/hub;plant-a/SENSORS/inc1/7/1795365902000000012');
+    expect(linesOf(headers)[0]).toBe('Nats-Msg-Id: plant-a/SENSORS/7/1795365902000000012');
     expect(readTail(headers, 'hub/ALL', 99)?.position.sequence).toBe(7);
     expect(readTail(headers, 'hub/OTHER', 99)).toBeUndefined();
   });
@@ -79,6 +79,7 @@ describe('a record is found again in the sink', () => {
     expect(readTail(headers, 'hub/ALL', 42)?.origin).toEqual({
       space: 'edge/S/e1',
       sequence: 3,
+      time: 1700000000000000,
       seconds: 1795365902,
       nanos: 12,
     });

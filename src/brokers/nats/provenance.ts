@@ -1,3 +1,4 @@
+import { originTime } from '../../dedupe/origin-index.ts';
 import type { RecordView } from '../../wire/record-view.ts';
 import type { TailRecord } from '../broker.ts';
 
@@ -36,6 +37,8 @@ export interface Provenance {
   readonly headers: Buffer;
   readonly identity?: Buffer;
   readonly path?: Buffer;
+  /** The lane that brought it here. */
+  readonly lane?: string;
 }
 
 const none = Buffer.alloc(0);
@@ -81,10 +84,12 @@ export function readProvenance(block: Buffer, place: string, sequence: number): 
   const identity = headerValue(text, originKey);
   if (!proven || identity === undefined) return { headers };
   const path = headerValue(text, pathKey);
+  const lane = headerValue(text, laneKey);
   return {
     headers,
     identity: Buffer.from(identity),
     ...(path === undefined ? {} : { path: Buffer.from(path) }),
+    ...(lane === undefined ? {} : { lane: lane.slice(0, Math.max(0, lane.indexOf(';'))) }),
   };
 }
 
@@ -109,10 +114,25 @@ export function readTail(block: Buffer, place: string, sequence: number): TailRe
     origin: {
       space: origin[1]!,
       sequence: Number(origin[2]),
+      time: originTime(Number(origin[3]), Number(origin[4])),
       seconds: Number(lane[5] ?? origin[3]),
       nanos: Number(lane[6] ?? origin[4]),
     },
   };
+}
+
+/** True if a lane wrote the record at `place` and `sequence`, under the message id that stands for its origin. */
+export function isUnderItsId(block: Buffer, place: string, sequence: number): boolean {
+  const text = block.toString('latin1');
+  const at = headerValue(text, atKey);
+  const id = headerValue(text, idKey);
+  const origin = headerValue(text, originKey);
+  return (at === `${place}/${sequence}` || at === `${place}/-`) && origin !== undefined && id === messageIdOf(origin);
+}
+
+/** An origin without the label of its incarnation, which lanes may have given their source each for itself: the same record has the same id. */
+function messageIdOf(origin: string): string {
+  return origin.replace(/\/[^/]*(\/\d+\/\d+)$/, '$1');
 }
 
 /** What stays the same for all records of a lane in one session. */
@@ -143,7 +163,7 @@ export function sinkHeaders(
   // Ours come first: servers up to 2.10 look for their own headers by the first place where the name occurs, be it inside
   // another header's value, and then take the header for absent.
   let text =
-    `${firstLine}${expectLast === undefined ? `${idKey}: ${labels.lane};${origin}` : `${chainKey}: ${expectLast}`}\r\n` +
+    `${firstLine}${expectLast === undefined ? `${idKey}: ${messageIdOf(origin)}` : `${chainKey}: ${expectLast}`}\r\n` +
     `${laneKey}: ${labels.lane};${incarnation}.${view.sequence};${previous}${relayed ? `;${view.seconds}.${nanos}` : ''}\r\n` +
     `${originKey}: ${origin}\r\n` +
     `${atKey}: ${labels.place}/${expectLast === undefined ? '-' : expectLast + 1}\r\n`;

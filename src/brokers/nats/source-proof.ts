@@ -4,11 +4,14 @@ import type { Opening } from '../../wire/frame.ts';
 import { type Position, payloadDigest, type Witness } from '../../wire/position.ts';
 import type { Failure, Reason } from '../../wire/reasons.ts';
 import { messageAt, type StreamInfo, streamInfo } from './api.ts';
+import { resolveStart } from './source-start.ts';
 
 /** Where a source goes on, and the gap before that if there is one. */
 export interface ProvenStart {
   readonly at: Position;
   readonly gap?: { readonly after: Position; readonly upTo: Position; readonly reason: Reason };
+  /** The lane begins here: the sink has to know where before the first record. */
+  readonly begins?: true;
 }
 
 type Verdict = 'match' | 'other' | 'gone';
@@ -22,12 +25,14 @@ export async function proveStart(
   connection: NatsConnection,
   api: string,
   info: StreamInfo,
-  { cursor, witnesses }: Pick<Opening, 'cursor' | 'witnesses'>,
+  { cursor, witnesses, start = { at: 'all' } }: Pick<Opening, 'cursor' | 'witnesses' | 'start'>,
 ): Promise<ProvenStart> {
   const { first_seq: first, last_seq: last } = info.state;
   if (cursor === undefined) {
-    const incarnation = Math.floor(Date.parse(info.created)).toString(36);
-    return { at: { incarnation, sequence: Math.max(0, first - 1) } };
+    const incarnation = createdLabel(info);
+    const { after, continues } = await resolveStart(connection, api, info, start);
+    const at = { incarnation, sequence: after };
+    return { ...(continues ? withLoss(at, first) : { at }), begins: true };
   }
   const verdictOf = async (witness: Witness): Promise<Verdict> => {
     // A cursor that a gap moved to a new incarnation has no witnesses of its own yet; the old ones know nothing of it.
@@ -42,7 +47,8 @@ export async function proveStart(
     return same ? 'match' : 'other';
   };
 
-  // The newest witness decides, unless its record is gone by the stream's own limits; then an older one may still speak.
+  // The newest witness decides, unless its record is gone by the stream's own limits; then an older one may still speak. It is of the
+  // record at the cursor wherever the sink knows that one: below it numbers may be in use again that an older witness knows nothing of.
   let forked = cursor.sequence > last;
   for (const witness of witnesses) {
     const verdict = await verdictOf(witness);
@@ -56,7 +62,7 @@ export async function proveStart(
     return { at: upTo, gap: { after: cursor, upTo, reason: 'regressed' } };
   }
   if (!forked) return withLoss(cursor, first);
-  const upTo = { incarnation: newIncarnation(), sequence: Math.max(0, first - 1) };
+  const upTo = { incarnation: remadeIncarnation(info, cursor), sequence: Math.max(0, first - 1) };
   return { at: upTo, gap: { after: cursor, upTo, reason: 'recreated' } };
 }
 
@@ -86,19 +92,46 @@ export async function stillTheSame(
   stream: string,
   seen: Seen,
 ): Promise<Failure | undefined> {
-  const found = seen.time === undefined ? undefined : await messageAt(connection, api, stream, seen.sequence);
-  if (found !== undefined) {
-    if (found.seconds === seen.time?.seconds && found.nanos === seen.time.nanos) return undefined;
-    return { reason: 'regressed', detail: `${stream} holds another record ${seen.sequence} than before` };
-  }
-  // Expired since, or never read. What else is known is weaker, and enough unless the stream was restored within these seconds.
+  const { sequence, time } = seen;
+  const known = async (): Promise<'same' | Failure | undefined> => {
+    const found = time === undefined ? undefined : await messageAt(connection, api, stream, sequence);
+    if (found === undefined) return undefined;
+    if (found.seconds === time?.seconds && found.nanos === time.nanos) return 'same';
+    return { reason: 'regressed', detail: `${stream} holds another record ${sequence} than before` };
+  };
+  const first = await known();
+  if (first !== undefined) return first === 'same' ? undefined : first;
   const info = await streamInfo(connection, api, stream);
   if (info.created !== seen.created) return { reason: 'recreated', detail: `${stream} was made anew` };
-  if (info.state.last_seq >= seen.sequence) return undefined;
-  return { reason: 'regressed', detail: `${stream} ends at ${info.state.last_seq}; ${seen.sequence} was there before` };
+  if (info.state.last_seq < sequence)
+    return { reason: 'regressed', detail: `${stream} ends at ${info.state.last_seq}; ${sequence} was there before` };
+  // Another one may have been stored in its place since it was asked for. If there is none, it expired, or was never read: what else is
+  // known is weaker, and enough unless the stream was restored within these seconds.
+  const second = await known();
+  return second === 'same' ? undefined : second;
 }
 
-/** A label that no other incarnation of the stream has: the time it was noticed, and some randomness. */
+/**
+ * A label that no other incarnation of the stream has: the time it was noticed, and some randomness. Lanes that notice the same each take
+ * one of their own; that their records are the same is told by sequence and time.
+ */
 function newIncarnation(): string {
   return `${Date.now().toString(36)}${randomInt(36 ** 3).toString(36)}`;
+}
+
+/** The label of a stream as it was made. */
+function createdLabel({ created }: StreamInfo): string {
+  return Math.floor(Date.parse(created)).toString(36);
+}
+
+/**
+ * The label for a stream that holds nothing of what it held. Made after the cursor got its label, it is the one that a lane takes which
+ * begins there. A stream of the same age as before has had that one already.
+ */
+function remadeIncarnation(info: StreamInfo, { incarnation }: Position): string {
+  // Every label begins with the time of its making, as this many digits.
+  const label = createdLabel(info);
+  return Number.parseInt(incarnation.slice(0, label.length), 36) < Number.parseInt(label, 36)
+    ? label
+    : newIncarnation();
 }

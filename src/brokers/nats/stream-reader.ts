@@ -3,7 +3,7 @@ import { createInbox, type Msg, type NatsConnection, type Subscription } from 'n
 import { pause } from '../../lib/pause.ts';
 import { type Failure, failureFrom } from '../../wire/reasons.ts';
 import { call } from './api.ts';
-import type { Denied, NatsLink } from './connection.ts';
+import { type Denied, inboxPrefix, type NatsLink } from './connection.ts';
 import { isPassing, natsFailure } from './errors.ts';
 import { rawHeaders, rawReply, rawSize } from './raw-message.ts';
 import { Delivery, parseDelivery, parseStatus } from './reader-protocol.ts';
@@ -20,6 +20,12 @@ export interface ReaderTiming {
 }
 
 export const readerTiming: ReaderTiming = { expiresMs: 30_000, heartbeatMs: 2000, patienceMs: 30_000 };
+
+/** When a record was stored, by which it is known again (Unix time). */
+export interface RecordTime {
+  readonly seconds: number;
+  readonly nanos: number;
+}
 
 /** Missed signs of life after which the consumer is made anew. */
 const missedHeartbeats = 3;
@@ -38,6 +44,8 @@ export interface StreamReaderOptions {
   readonly created: string;
   /** Reads on behind this sequence. */
   readonly after: number;
+  /** When the record at `after` was stored, if that is known: the stream then proves itself by it. */
+  readonly afterTime?: RecordTime;
   readonly headersOnly: boolean;
   /** Bytes that may be asked for and not yet be delivered; until `want` says otherwise. */
   readonly prefetchBytes: number;
@@ -91,9 +99,13 @@ export class StreamReader {
     this.#options = options;
     this.#timing = options.timing ?? readerTiming;
     this.#last = options.after;
+    if (options.afterTime !== undefined) {
+      this.#lastSeconds = options.afterTime.seconds;
+      this.#lastNanos = options.afterTime.nanos;
+    }
     this.#wanted = options.prefetchBytes;
     this.#requestBytes = Math.max(minRequestBytes, Math.floor(options.prefetchBytes / 4));
-    this.#inbox = createInbox('_INBOX.causeway');
+    this.#inbox = createInbox(inboxPrefix);
     this.#timer = setInterval(() => this.#check(), this.#timing.heartbeatMs);
     this.#timer.unref();
     this.#unlisten = options.link.listen({

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file causeway/v1/causeway.proto.
  */
 export const file_causeway_v1_causeway: GenFile = /*@__PURE__*/
-  fileDesc("ChpjYXVzZXdheS92MS9jYXVzZXdheS5wcm90bxILY2F1c2V3YXkudjEikgIKBUZyYW1lEiMKBWhlbGxvGAEgASgLMhIuY2F1c2V3YXkudjEuSGVsbG9IABInCgd3ZWxjb21lGAIgASgLMhQuY2F1c2V3YXkudjEuV2VsY29tZUgAEiMKBWJhdGNoGAMgASgLMhIuY2F1c2V3YXkudjEuQmF0Y2hIABIfCgNhY2sYBCABKAsyEC5jYXVzZXdheS52MS5BY2tIABIfCgNnYXAYBSABKAsyEC5jYXVzZXdheS52MS5HYXBIABIjCgVkcmFpbhgGIAEoCzISLmNhdXNld2F5LnYxLkRyYWluSAASJwoHZ29vZGJ5ZRgHIAEoCzIULmNhdXNld2F5LnYxLkdvb2RieWVIAEIGCgRib2R5IjEKCFBvc2l0aW9uEhMKC2luY2FybmF0aW9uGAEgASgJEhAKCHNlcXVlbmNlGAIgASgEImIKB1dpdG5lc3MSJwoIcG9zaXRpb24YASABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIPCgdzZWNvbmRzGAIgASgHEg0KBW5hbm9zGAMgASgHEg4KBmRpZ2VzdBgEIAEoDCKXAQoHT3BlbmluZxINCgVlcG9jaBgBIAEoBBIlCgZjdXJzb3IYAiABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhInCgl3aXRuZXNzZXMYAyADKAsyFC5jYXVzZXdheS52MS5XaXRuZXNzEhQKDGNyZWRpdF9saW1pdBgEIAEoBBIXCg9tYXhfZnJhbWVfYnl0ZXMYBSABKAQiuQEKBUhlbGxvEhMKC21pbl92ZXJzaW9uGAEgASgNEhMKC21heF92ZXJzaW9uGAIgASgNEgwKBGxhbmUYAyABKAkSHwoEcm9sZRgEIAEoDjIRLmNhdXNld2F5LnYxLlJvbGUSDAoEbm9kZRgFIAEoCRIPCgdzZXNzaW9uGAYgASgGEiUKB29wZW5pbmcYByABKAsyFC5jYXVzZXdheS52MS5PcGVuaW5nEhEKCWxpbmtfaGFzaBgIIAEoCSJPCgdXZWxjb21lEg8KB3ZlcnNpb24YASABKA0SDAoEbm9kZRgCIAEoCRIlCgdvcGVuaW5nGAMgASgLMhQuY2F1c2V3YXkudjEuT3BlbmluZyLxAQoFQmF0Y2gSDQoFZXBvY2gYASABKAQSDQoFZnJhbWUYAiABKAQSDgoGc3RyaXBlGAMgASgNEhMKC2luY2FybmF0aW9uGAQgASgJEhYKDmZpcnN0X3NlcXVlbmNlGAUgASgEEhUKDWxhc3Rfc2VxdWVuY2UYBiABKAQSDQoFY291bnQYByABKA0SLQoLY29tcHJlc3Npb24YCCABKA4yGC5jYXVzZXdheS52MS5Db21wcmVzc2lvbhIRCglyYXdfYnl0ZXMYCSABKA0SFQoNaGVhZF9zZXF1ZW5jZRgKIAEoBhIOCgZwYWNrZWQYDyABKAwiMgoKUmVjb3JkTGlzdBIkCgdyZWNvcmRzGAEgAygLMhMuY2F1c2V3YXkudjEuUmVjb3JkIqEBCgZSZWNvcmQSEAoIc2VxdWVuY2UYASABKAQSDwoHc2Vjb25kcxgCIAEoBxINCgVuYW5vcxgDIAEoBxIPCgdzdWJqZWN0GAQgASgMEg8KB2hlYWRlcnMYBSABKAwSDwoHcGF5bG9hZBgGIAEoDBINCgVyZXBseRgHIAEoDBIjCgZvcmlnaW4YCCABKAsyEy5jYXVzZXdheS52MS5PcmlnaW4iKAoGT3JpZ2luEhAKCGlkZW50aXR5GAEgASgMEgwKBHBhdGgYAiABKAwijgEKA0dhcBINCgVlcG9jaBgBIAEoBBINCgVmcmFtZRgCIAEoBBIOCgZzdHJpcGUYAyABKA0SJAoFYWZ0ZXIYBCABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIjCgR1cHRvGAUgASgLMhUuY2F1c2V3YXkudjEuUG9zaXRpb24SDgoGcmVhc29uGAYgASgJIlEKA0FjaxINCgVlcG9jaBgBIAEoBBIlCgZzdG9yZWQYAiABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIUCgxjcmVkaXRfbGltaXQYAyABKAQiFwoFRHJhaW4SDgoGcmVhc29uGAEgASgJIkEKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoBCKOAgoMQ29udHJvbEZyYW1lEikKCGdyZWV0aW5nGAEgASgLMhUuY2F1c2V3YXkudjEuR3JlZXRpbmdIABIvCgtkZWNsYXJhdGlvbhgCIAEoCzIYLmNhdXNld2F5LnYxLkRlY2xhcmF0aW9uSAASKQoIdmVyZGljdHMYAyABKAsyFS5jYXVzZXdheS52MS5WZXJkaWN0c0gAEiEKBGJlYXQYBCABKAsyES5jYXVzZXdheS52MS5CZWF0SAASIwoFZHJhaW4YBSABKAsyEi5jYXVzZXdheS52MS5EcmFpbkgAEicKB2dvb2RieWUYBiABKAsyFC5jYXVzZXdheS52MS5Hb29kYnllSABCBgoEYm9keSKdAQoIR3JlZXRpbmcSEwoLbWluX3ZlcnNpb24YASABKA0SEwoLbWF4X3ZlcnNpb24YAiABKA0SDwoHY2x1c3RlchgDIAEoCRIMCgRub2RlGAQgASgJEhAKCHNvZnR3YXJlGAUgASgJEhEKCWZpbGVfaGFzaBgGIAEoCRISCgpnZW5lcmF0aW9uGAcgASgEEg8KB2JlYXRfbXMYCCABKA0iQwoLRGVjbGFyYXRpb24SEgoKZ2VuZXJhdGlvbhgBIAEoBBIgCgVsaW5rcxgCIAMoCzIRLmNhdXNld2F5LnYxLkxpbmsiMAoETGluaxIMCgRuYW1lGAEgASgJEgwKBGhhc2gYAiABKAkSDAoEYm9keRgDIAEoCSJGCghWZXJkaWN0cxISCgpnZW5lcmF0aW9uGAEgASgEEiYKCHZlcmRpY3RzGAIgAygLMhQuY2F1c2V3YXkudjEuVmVyZGljdCJFCgdWZXJkaWN0EgwKBGxpbmsYASABKAkSDAoEaGFzaBgCIAEoCRIOCgZyZWFzb24YAyABKAkSDgoGZGV0YWlsGAQgASgJIkoKBEJlYXQSDwoHc2VudF9tcxgBIAEoBBIPCgdlY2hvX21zGAIgASgEEg8KB2hlbGRfbXMYAyABKAQSDwoHd2FsbF9tcxgEIAEoBCpACgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1NFTkRFUhABEhEKDVJPTEVfUkVDRUlWRVIQAiojCgtDb21wcmVzc2lvbhIUChBDT01QUkVTU0lPTl9OT05FEAAyhQEKBkJyaWRnZRJDCgdDb250cm9sEhkuY2F1c2V3YXkudjEuQ29udHJvbEZyYW1lGhkuY2F1c2V3YXkudjEuQ29udHJvbEZyYW1lKAEwARI2CghFeGNoYW5nZRISLmNhdXNld2F5LnYxLkZyYW1lGhIuY2F1c2V3YXkudjEuRnJhbWUoATABYgZwcm90bzM");
+  fileDesc("ChpjYXVzZXdheS92MS9jYXVzZXdheS5wcm90bxILY2F1c2V3YXkudjEikgIKBUZyYW1lEiMKBWhlbGxvGAEgASgLMhIuY2F1c2V3YXkudjEuSGVsbG9IABInCgd3ZWxjb21lGAIgASgLMhQuY2F1c2V3YXkudjEuV2VsY29tZUgAEiMKBWJhdGNoGAMgASgLMhIuY2F1c2V3YXkudjEuQmF0Y2hIABIfCgNhY2sYBCABKAsyEC5jYXVzZXdheS52MS5BY2tIABIfCgNnYXAYBSABKAsyEC5jYXVzZXdheS52MS5HYXBIABIjCgVkcmFpbhgGIAEoCzISLmNhdXNld2F5LnYxLkRyYWluSAASJwoHZ29vZGJ5ZRgHIAEoCzIULmNhdXNld2F5LnYxLkdvb2RieWVIAEIGCgRib2R5IjEKCFBvc2l0aW9uEhMKC2luY2FybmF0aW9uGAEgASgJEhAKCHNlcXVlbmNlGAIgASgEImIKB1dpdG5lc3MSJwoIcG9zaXRpb24YASABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIPCgdzZWNvbmRzGAIgASgHEg0KBW5hbm9zGAMgASgHEg4KBmRpZ2VzdBgEIAEoDCK6AQoHT3BlbmluZxINCgVlcG9jaBgBIAEoBBIlCgZjdXJzb3IYAiABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhInCgl3aXRuZXNzZXMYAyADKAsyFC5jYXVzZXdheS52MS5XaXRuZXNzEhQKDGNyZWRpdF9saW1pdBgEIAEoBBIXCg9tYXhfZnJhbWVfYnl0ZXMYBSABKAQSIQoFc3RhcnQYBiABKAsyEi5jYXVzZXdheS52MS5TdGFydCLqAQoFU3RhcnQSJQoDYWxsGAEgASgLMhYuY2F1c2V3YXkudjEuU3RhcnQuQWxsSAASJQoDbmV3GAIgASgLMhYuY2F1c2V3YXkudjEuU3RhcnQuTmV3SAASEgoIc2VxdWVuY2UYAyABKARIABIRCgd0aW1lX21zGAQgASgESAASKwoGY29waWVzGAUgASgLMhkuY2F1c2V3YXkudjEuU3RhcnQuQ29waWVzSAAaBQoDQWxsGgUKA05ldxorCgZDb3BpZXMSIQoGY29waWVzGAEgAygLMhEuY2F1c2V3YXkudjEuQ29weUIECgJhdCJRCgRDb3B5Eg0KBWluZGV4GAEgASgJEg4KBmFjdGl2ZRgCIAEoCBIqCgdyZWNvcmRzGAMgAygLMhkuY2F1c2V3YXkudjEuQ29waWVkUmVjb3JkIlAKDENvcGllZFJlY29yZBIQCghzZXF1ZW5jZRgBIAEoBBIOCgZkaWdlc3QYAiABKAwSDwoHc2Vjb25kcxgDIAEoBxINCgVuYW5vcxgEIAEoByK5AQoFSGVsbG8SEwoLbWluX3ZlcnNpb24YASABKA0SEwoLbWF4X3ZlcnNpb24YAiABKA0SDAoEbGFuZRgDIAEoCRIfCgRyb2xlGAQgASgOMhEuY2F1c2V3YXkudjEuUm9sZRIMCgRub2RlGAUgASgJEg8KB3Nlc3Npb24YBiABKAYSJQoHb3BlbmluZxgHIAEoCzIULmNhdXNld2F5LnYxLk9wZW5pbmcSEQoJbGlua19oYXNoGAggASgJIk8KB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIMCgRub2RlGAIgASgJEiUKB29wZW5pbmcYAyABKAsyFC5jYXVzZXdheS52MS5PcGVuaW5nIsICCgVCYXRjaBINCgVlcG9jaBgBIAEoBBINCgVmcmFtZRgCIAEoBBIOCgZzdHJpcGUYAyABKA0SEwoLaW5jYXJuYXRpb24YBCABKAkSFgoOZmlyc3Rfc2VxdWVuY2UYBSABKAQSFQoNbGFzdF9zZXF1ZW5jZRgGIAEoBBINCgVjb3VudBgHIAEoDRItCgtjb21wcmVzc2lvbhgIIAEoDjIYLmNhdXNld2F5LnYxLkNvbXByZXNzaW9uEhEKCXJhd19ieXRlcxgJIAEoDRIVCg1oZWFkX3NlcXVlbmNlGAogASgGEhQKDGxhc3Rfc2Vjb25kcxgLIAEoBxISCgpsYXN0X25hbm9zGAwgASgHEhMKC2xhc3RfZGlnZXN0GA0gASgMEhAKCGZpbHRlcmVkGA4gASgNEg4KBnBhY2tlZBgPIAEoDCIyCgpSZWNvcmRMaXN0EiQKB3JlY29yZHMYASADKAsyEy5jYXVzZXdheS52MS5SZWNvcmQioQEKBlJlY29yZBIQCghzZXF1ZW5jZRgBIAEoBBIPCgdzZWNvbmRzGAIgASgHEg0KBW5hbm9zGAMgASgHEg8KB3N1YmplY3QYBCABKAwSDwoHaGVhZGVycxgFIAEoDBIPCgdwYXlsb2FkGAYgASgMEg0KBXJlcGx5GAcgASgMEiMKBm9yaWdpbhgIIAEoCzITLmNhdXNld2F5LnYxLk9yaWdpbiIoCgZPcmlnaW4SEAoIaWRlbnRpdHkYASABKAwSDAoEcGF0aBgCIAEoDCKOAQoDR2FwEg0KBWVwb2NoGAEgASgEEg0KBWZyYW1lGAIgASgEEg4KBnN0cmlwZRgDIAEoDRIkCgVhZnRlchgEIAEoCzIVLmNhdXNld2F5LnYxLlBvc2l0aW9uEiMKBHVwdG8YBSABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIOCgZyZWFzb24YBiABKAkiUQoDQWNrEg0KBWVwb2NoGAEgASgEEiUKBnN0b3JlZBgCIAEoCzIVLmNhdXNld2F5LnYxLlBvc2l0aW9uEhQKDGNyZWRpdF9saW1pdBgDIAEoBCIXCgVEcmFpbhIOCgZyZWFzb24YASABKAkiQQoHR29vZGJ5ZRIOCgZyZWFzb24YASABKAkSDgoGZGV0YWlsGAIgASgJEhYKDnJldHJ5X2FmdGVyX21zGAMgASgEIo4CCgxDb250cm9sRnJhbWUSKQoIZ3JlZXRpbmcYASABKAsyFS5jYXVzZXdheS52MS5HcmVldGluZ0gAEi8KC2RlY2xhcmF0aW9uGAIgASgLMhguY2F1c2V3YXkudjEuRGVjbGFyYXRpb25IABIpCgh2ZXJkaWN0cxgDIAEoCzIVLmNhdXNld2F5LnYxLlZlcmRpY3RzSAASIQoEYmVhdBgEIAEoCzIRLmNhdXNld2F5LnYxLkJlYXRIABIjCgVkcmFpbhgFIAEoCzISLmNhdXNld2F5LnYxLkRyYWluSAASJwoHZ29vZGJ5ZRgGIAEoCzIULmNhdXNld2F5LnYxLkdvb2RieWVIAEIGCgRib2R5IqsBCghHcmVldGluZxITCgttaW5fdmVyc2lvbhgBIAEoDRITCgttYXhfdmVyc2lvbhgCIAEoDRIPCgdjbHVzdGVyGAMgASgJEgwKBG5vZGUYBCABKAkSEAoIc29mdHdhcmUYBSABKAkSEQoJZmlsZV9oYXNoGAYgASgJEhIKCmdlbmVyYXRpb24YByABKAQSDwoHYmVhdF9tcxgIIAEoDRIMCgRmaWxlGAkgASgJIlYKC0RlY2xhcmF0aW9uEhIKCmdlbmVyYXRpb24YASABKAQSIAoFbGlua3MYAiADKAsyES5jYXVzZXdheS52MS5MaW5rEhEKCWZpbGVfaGFzaBgDIAEoCSIwCgRMaW5rEgwKBG5hbWUYASABKAkSDAoEaGFzaBgCIAEoCRIMCgRib2R5GAMgASgJIkYKCFZlcmRpY3RzEhIKCmdlbmVyYXRpb24YASABKAQSJgoIdmVyZGljdHMYAiADKAsyFC5jYXVzZXdheS52MS5WZXJkaWN0IkUKB1ZlcmRpY3QSDAoEbGluaxgBIAEoCRIMCgRoYXNoGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIOCgZkZXRhaWwYBCABKAkiSgoEQmVhdBIPCgdzZW50X21zGAEgASgEEg8KB2VjaG9fbXMYAiABKAQSDwoHaGVsZF9tcxgDIAEoBBIPCgd3YWxsX21zGAQgASgEKkAKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg8KC1JPTEVfU0VOREVSEAESEQoNUk9MRV9SRUNFSVZFUhACKiMKC0NvbXByZXNzaW9uEhQKEENPTVBSRVNTSU9OX05PTkUQADKFAQoGQnJpZGdlEkMKB0NvbnRyb2wSGS5jYXVzZXdheS52MS5Db250cm9sRnJhbWUaGS5jYXVzZXdheS52MS5Db250cm9sRnJhbWUoATABEjYKCEV4Y2hhbmdlEhIuY2F1c2V3YXkudjEuRnJhbWUaEi5jYXVzZXdheS52MS5GcmFtZSgBMAFiBnByb3RvMw");
 
 /**
  * @generated from message causeway.v1.Frame
@@ -172,6 +172,13 @@ export type Opening = Message<"causeway.v1.Opening"> & {
    * @generated from field: uint64 max_frame_bytes = 5;
    */
   maxFrameBytes: bigint;
+
+  /**
+   * only without a cursor; absent: at the first record
+   *
+   * @generated from field: causeway.v1.Start start = 6;
+   */
+  start?: Start | undefined;
 };
 
 /**
@@ -180,6 +187,180 @@ export type Opening = Message<"causeway.v1.Opening"> & {
  */
 export const OpeningSchema: GenMessage<Opening> = /*@__PURE__*/
   messageDesc(file_causeway_v1_causeway, 3);
+
+/**
+ * Where a lane begins of which the sink holds nothing. The sink's end decides, the source's end finds the position and tells
+ * it at once in an empty Batch, which the receiver makes durable before it takes the first record. Known from version 2 on: a
+ * sender of version 1 would begin at its first record, so a receiver takes no other start from one.
+ *
+ * @generated from message causeway.v1.Start
+ */
+export type Start = Message<"causeway.v1.Start"> & {
+  /**
+   * @generated from oneof causeway.v1.Start.at
+   */
+  at: {
+    /**
+     * @generated from field: causeway.v1.Start.All all = 1;
+     */
+    value: Start_All;
+    case: "all";
+  } | {
+    /**
+     * @generated from field: causeway.v1.Start.New new = 2;
+     */
+    value: Start_New;
+    case: "new";
+  } | {
+    /**
+     * at the record of this sequence, or the first one behind it
+     *
+     * @generated from field: uint64 sequence = 3;
+     */
+    value: bigint;
+    case: "sequence";
+  } | {
+    /**
+     * at the first record that the source stored then or later; Unix ms
+     *
+     * @generated from field: uint64 time_ms = 4;
+     */
+    value: bigint;
+    case: "timeMs";
+  } | {
+    /**
+     * behind what JetStream copied to the sink before
+     *
+     * @generated from field: causeway.v1.Start.Copies copies = 5;
+     */
+    value: Start_Copies;
+    case: "copies";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message causeway.v1.Start.
+ * Use `create(StartSchema)` to create a new message.
+ */
+export const StartSchema: GenMessage<Start> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 4);
+
+/**
+ * @generated from message causeway.v1.Start.All
+ */
+export type Start_All = Message<"causeway.v1.Start.All"> & {
+};
+
+/**
+ * Describes the message causeway.v1.Start.All.
+ * Use `create(Start_AllSchema)` to create a new message.
+ */
+export const Start_AllSchema: GenMessage<Start_All> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 4, 0);
+
+/**
+ * @generated from message causeway.v1.Start.New
+ */
+export type Start_New = Message<"causeway.v1.Start.New"> & {
+};
+
+/**
+ * Describes the message causeway.v1.Start.New.
+ * Use `create(Start_NewSchema)` to create a new message.
+ */
+export const Start_NewSchema: GenMessage<Start_New> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 4, 1);
+
+/**
+ * @generated from message causeway.v1.Start.Copies
+ */
+export type Start_Copies = Message<"causeway.v1.Start.Copies"> & {
+  /**
+   * @generated from field: repeated causeway.v1.Copy copies = 1;
+   */
+  copies: Copy[];
+};
+
+/**
+ * Describes the message causeway.v1.Start.Copies.
+ * Use `create(Start_CopiesSchema)` to create a new message.
+ */
+export const Start_CopiesSchema: GenMessage<Start_Copies> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 4, 2);
+
+/**
+ * What JetStream sources or a mirror have copied to the sink from streams with the name of the lane's source. The
+ * source's end proves which of them are copies of its own stream.
+ *
+ * @generated from message causeway.v1.Copy
+ */
+export type Copy = Message<"causeway.v1.Copy"> & {
+  /**
+   * STREAM or STREAM:HASH as in Nats-Stream-Source; empty for a mirror
+   *
+   * @generated from field: string index = 1;
+   */
+  index: string;
+
+  /**
+   * the sink still has this source
+   *
+   * @generated from field: bool active = 2;
+   */
+  active: boolean;
+
+  /**
+   * the newest ones, newest first
+   *
+   * @generated from field: repeated causeway.v1.CopiedRecord records = 3;
+   */
+  records: CopiedRecord[];
+};
+
+/**
+ * Describes the message causeway.v1.Copy.
+ * Use `create(CopySchema)` to create a new message.
+ */
+export const CopySchema: GenMessage<Copy> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 5);
+
+/**
+ * @generated from message causeway.v1.CopiedRecord
+ */
+export type CopiedRecord = Message<"causeway.v1.CopiedRecord"> & {
+  /**
+   * at the source
+   *
+   * @generated from field: uint64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * as in Witness
+   *
+   * @generated from field: bytes digest = 2;
+   */
+  digest: Uint8Array;
+
+  /**
+   * of a mirror, which keeps the time: as in Witness
+   *
+   * @generated from field: fixed32 seconds = 3;
+   */
+  seconds: number;
+
+  /**
+   * @generated from field: fixed32 nanos = 4;
+   */
+  nanos: number;
+};
+
+/**
+ * Describes the message causeway.v1.CopiedRecord.
+ * Use `create(CopiedRecordSchema)` to create a new message.
+ */
+export const CopiedRecordSchema: GenMessage<CopiedRecord> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 6);
 
 /**
  * First frame of the dialer, within 5 s of the stream's start.
@@ -245,7 +426,7 @@ export type Hello = Message<"causeway.v1.Hello"> & {
  * Use `create(HelloSchema)` to create a new message.
  */
 export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 4);
+  messageDesc(file_causeway_v1_causeway, 7);
 
 /**
  * First frame of the acceptor, or Goodbye.
@@ -276,7 +457,7 @@ export type Welcome = Message<"causeway.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 5);
+  messageDesc(file_causeway_v1_causeway, 8);
 
 /**
  * Records in position order. `packed` is a RecordList; it is always the last field, so that the frame is built in
@@ -346,6 +527,34 @@ export type Batch = Message<"causeway.v1.Batch"> & {
   headSequence: bigint;
 
   /**
+   * Of the record at last_sequence, where that one is left out: with it the receiver can prove its cursor later.
+   *
+   * when the source stored it, as in Record
+   *
+   * @generated from field: fixed32 last_seconds = 11;
+   */
+  lastSeconds: number;
+
+  /**
+   * @generated from field: fixed32 last_nanos = 12;
+   */
+  lastNanos: number;
+
+  /**
+   * of its payload, as in Witness; absent: that record is in `packed`, or not known
+   *
+   * @generated from field: bytes last_digest = 13;
+   */
+  lastDigest: Uint8Array;
+
+  /**
+   * positions left out because their records began elsewhere; the rest of what is missing was deleted
+   *
+   * @generated from field: uint32 filtered = 14;
+   */
+  filtered: number;
+
+  /**
    * @generated from field: bytes packed = 15;
    */
   packed: Uint8Array;
@@ -356,7 +565,7 @@ export type Batch = Message<"causeway.v1.Batch"> & {
  * Use `create(BatchSchema)` to create a new message.
  */
 export const BatchSchema: GenMessage<Batch> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 6);
+  messageDesc(file_causeway_v1_causeway, 9);
 
 /**
  * @generated from message causeway.v1.RecordList
@@ -373,7 +582,7 @@ export type RecordList = Message<"causeway.v1.RecordList"> & {
  * Use `create(RecordListSchema)` to create a new message.
  */
 export const RecordListSchema: GenMessage<RecordList> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 7);
+  messageDesc(file_causeway_v1_causeway, 10);
 
 /**
  * One message. In bytes as they were stored at the source; nothing is re-encoded on the way.
@@ -437,7 +646,7 @@ export type Record = Message<"causeway.v1.Record"> & {
  * Use `create(RecordSchema)` to create a new message.
  */
 export const RecordSchema: GenMessage<Record> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 8);
+  messageDesc(file_causeway_v1_causeway, 11);
 
 /**
  * Where a record was first seen: its identity through every hop.
@@ -465,7 +674,7 @@ export type Origin = Message<"causeway.v1.Origin"> & {
  * Use `create(OriginSchema)` to create a new message.
  */
 export const OriginSchema: GenMessage<Origin> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 9);
+  messageDesc(file_causeway_v1_causeway, 12);
 
 /**
  * Positions that will never arrive, and where the lane goes on. Takes its turn between batches.
@@ -515,7 +724,7 @@ export type Gap = Message<"causeway.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 10);
+  messageDesc(file_causeway_v1_causeway, 13);
 
 /**
  * From the receiver. Cumulative: everything up to `stored` is in the sink, in quarantine or in the ledger.
@@ -546,7 +755,7 @@ export type Ack = Message<"causeway.v1.Ack"> & {
  * Use `create(AckSchema)` to create a new message.
  */
 export const AckSchema: GenMessage<Ack> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 11);
+  messageDesc(file_causeway_v1_causeway, 14);
 
 /**
  * Either side: finish what is in flight, then end. GOAWAY is invisible to a running call, so this is a frame.
@@ -565,7 +774,7 @@ export type Drain = Message<"causeway.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 12);
+  messageDesc(file_causeway_v1_causeway, 15);
 
 /**
  * Why this stream ends. The gRPC status is only the fallback for when a stream just died.
@@ -596,7 +805,7 @@ export type Goodbye = Message<"causeway.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 13);
+  messageDesc(file_causeway_v1_causeway, 16);
 
 /**
  * @generated from message causeway.v1.ControlFrame
@@ -649,7 +858,7 @@ export type ControlFrame = Message<"causeway.v1.ControlFrame"> & {
  * Use `create(ControlFrameSchema)` to create a new message.
  */
 export const ControlFrameSchema: GenMessage<ControlFrame> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 14);
+  messageDesc(file_causeway_v1_causeway, 17);
 
 /**
  * First frame of both sides.
@@ -698,6 +907,13 @@ export type Greeting = Message<"causeway.v1.Greeting"> & {
    * @generated from field: uint32 beat_ms = 8;
    */
   beatMs: number;
+
+  /**
+   * name of the topology file without its folder, for messages
+   *
+   * @generated from field: string file = 9;
+   */
+  file: string;
 };
 
 /**
@@ -705,7 +921,7 @@ export type Greeting = Message<"causeway.v1.Greeting"> & {
  * Use `create(GreetingSchema)` to create a new message.
  */
 export const GreetingSchema: GenMessage<Greeting> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 15);
+  messageDesc(file_causeway_v1_causeway, 18);
 
 /**
  * Every link of the sender's topology file that concerns the receiver. Complete: a link known from an earlier
@@ -723,6 +939,13 @@ export type Declaration = Message<"causeway.v1.Declaration"> & {
    * @generated from field: repeated causeway.v1.Link links = 2;
    */
   links: Link[];
+
+  /**
+   * of the file that says so
+   *
+   * @generated from field: string file_hash = 3;
+   */
+  fileHash: string;
 };
 
 /**
@@ -730,7 +953,7 @@ export type Declaration = Message<"causeway.v1.Declaration"> & {
  * Use `create(DeclarationSchema)` to create a new message.
  */
 export const DeclarationSchema: GenMessage<Declaration> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 16);
+  messageDesc(file_causeway_v1_causeway, 19);
 
 /**
  * @generated from message causeway.v1.Link
@@ -759,7 +982,7 @@ export type Link = Message<"causeway.v1.Link"> & {
  * Use `create(LinkSchema)` to create a new message.
  */
 export const LinkSchema: GenMessage<Link> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 17);
+  messageDesc(file_causeway_v1_causeway, 20);
 
 /**
  * What the receiver of a Declaration says to each link in it.
@@ -783,7 +1006,7 @@ export type Verdicts = Message<"causeway.v1.Verdicts"> & {
  * Use `create(VerdictsSchema)` to create a new message.
  */
 export const VerdictsSchema: GenMessage<Verdicts> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 18);
+  messageDesc(file_causeway_v1_causeway, 21);
 
 /**
  * @generated from message causeway.v1.Verdict
@@ -817,7 +1040,7 @@ export type Verdict = Message<"causeway.v1.Verdict"> & {
  * Use `create(VerdictSchema)` to create a new message.
  */
 export const VerdictSchema: GenMessage<Verdict> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 19);
+  messageDesc(file_causeway_v1_causeway, 22);
 
 /**
  * Answered with the echo of the newest beat received: round trip and clock offset.
@@ -859,7 +1082,7 @@ export type Beat = Message<"causeway.v1.Beat"> & {
  * Use `create(BeatSchema)` to create a new message.
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
-  messageDesc(file_causeway_v1_causeway, 20);
+  messageDesc(file_causeway_v1_causeway, 23);
 
 /**
  * @generated from enum causeway.v1.Role

@@ -1,0 +1,30 @@
+import type { Provenance } from './provenance.ts';
+
+/** What a lane leaves out at its source (I4). Only records that prove where they came from are looked at. */
+export interface ExportRules {
+  /** cluster/stream where the lane ends: a record that was there before would be dropped there, and is not sent. */
+  readonly sink: string;
+  /** Whether records that this lane brought here stay here: a link does not carry on what it brought in. */
+  imported(lane: string): boolean;
+}
+
+/** Looks at a record that came over another lane; true: it is left out, and the cursor passes it. */
+export type ImportFilter = (sequence: number, came: Provenance) => boolean;
+
+/** The rules as a filter for JetStreamSource. */
+export function exportFilter(rules: ExportRules): ImportFilter {
+  return (_sequence, { lane, identity, path }) =>
+    (lane !== undefined && rules.imported(lane)) ||
+    (identity !== undefined && wasAt(rules.sink, identity.toString(), path?.toString() ?? ''));
+}
+
+/** Whether a record of this origin and path began at `place` (cluster/stream), or came through it. */
+export function wasAt(place: string, identity: string, path: string): boolean {
+  return identity.startsWith(`${place}/`) || (path !== '' && path.split(',').includes(place));
+}
+
+/** Every place that a record was at before, as `wasAt` sees it. */
+export function placesOf(identity: string, path: string): string[] {
+  const origin = identity.slice(0, identity.indexOf('/', identity.indexOf('/') + 1));
+  return path === '' ? [origin] : [origin, ...path.split(',')];
+}

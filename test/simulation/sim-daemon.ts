@@ -1,0 +1,118 @@
+/** A daemon's ends of lanes, the production wiring of them, over simulated connections. Killed, all of it is gone. */
+import { type LaneDeps, type LaneLimits, LaneSet } from '../../src/daemon/lane-set.ts';
+import type { LocalLane } from '../../src/daemon/links.ts';
+import type { LogFields, Logger, LogLevel } from '../../src/lib/logger.ts';
+import type { LaneStatus } from '../../src/ops/status.ts';
+import type { LanePlan } from '../../src/topology/plan.ts';
+import type { Channel, ChannelEvents } from '../../src/transport/channel.ts';
+import type { Failure } from '../../src/wire/reasons.ts';
+import type { Seed } from '../support/seed.ts';
+import type { Owner, VirtualClock } from './clock.ts';
+import type { SimBroker } from './sim-broker.ts';
+import { SimLink } from './sim-link.ts';
+import { SimStore, type StoreHealth } from './sim-store.ts';
+
+export interface SimDaemonOptions {
+  readonly clock: VirtualClock;
+  readonly random: Seed;
+  readonly cluster: string;
+  /** Tells this run of this daemon from all others. */
+  readonly node: string;
+  readonly broker: SimBroker;
+  readonly health: StoreHealth;
+  readonly lanes: readonly LanePlan[];
+  readonly limits: LaneLimits;
+  readonly open: (from: SimDaemon, peer: string) => ((events: ChannelEvents) => Channel) | undefined;
+  readonly log: (daemon: SimDaemon, level: LogLevel, event: string, fields: LogFields) => void;
+  /** What the store is like that the daemon is given; a broken variant of the product may wrap it. */
+  readonly store: (store: SimStore, daemon: SimDaemon) => LaneDeps['store'];
+}
+
+export class SimDaemon implements Owner {
+  readonly name: string;
+  readonly cluster: string;
+  dead = false;
+  readonly links: { readonly control: SimLink; readonly reader: SimLink; readonly writer: SimLink };
+  readonly #clock: VirtualClock;
+  readonly #lanes: LaneSet;
+  readonly #plans: readonly LanePlan[];
+
+  constructor(options: SimDaemonOptions) {
+    const { clock, random, cluster, node, broker, health } = options;
+    this.name = node;
+    this.cluster = cluster;
+    this.#clock = clock;
+    const link = (): SimLink => new SimLink({ clock, random, owner: this, broker });
+    this.links = { control: link(), reader: link(), writer: link() };
+    const store = new SimStore({ clock, random, broker, link: this.links.control, health });
+    this.#plans = options.lanes.filter(({ from, to }) => from === cluster || to === cluster);
+    const { control, reader, writer } = this.links;
+    this.#lanes = clock.as(this, () => {
+      const lanes = new LaneSet({
+        cluster,
+        node,
+        log: loggerOf((level, event, fields) => options.log(this, level, event, fields)),
+        links: { control: control.asNatsLink, reader: reader.asNatsLink, writer: writer.asNatsLink },
+        store: options.store(store, this),
+        metrics: { observeBatch: () => undefined } as unknown as LaneDeps['metrics'],
+        maxFrameBytes: 4 * 1024 * 1024,
+        open: (peer) => options.open(this, peer),
+        nodeOf: () => undefined,
+        limits: options.limits,
+      });
+      lanes.set(this.#plans.map((plan) => ({ ...localLane(plan, cluster), rights: allRights })));
+      return lanes;
+    });
+  }
+
+  /** Must run on behalf of the daemon. */
+  get lanes(): LaneSet {
+    return this.#lanes;
+  }
+
+  /** Hears that the peer is there, and that it accepts every link. */
+  peerUp(peer: string): void {
+    this.#lanes.peerChanged(peer, true, undefined);
+    for (const { link, linkHash } of this.#plans) this.#lanes.verdict(peer, link, linkHash, undefined);
+  }
+
+  peerDown(peer: string, failure: Failure): void {
+    this.#lanes.peerChanged(peer, false, failure);
+  }
+
+  status(): LaneStatus[] {
+    return this.#clock.as(this, () => this.#lanes.status(this.#clock.wallMs));
+  }
+
+  /** The process is gone in this very moment. What it wrote may still arrive in part. */
+  kill(lateMs: number): void {
+    this.dead = true;
+    for (const link of Object.values(this.links)) link.line?.leave(lateMs);
+  }
+
+  /** As on SIGTERM. */
+  async stop(): Promise<void> {
+    await this.#lanes.drain(5000);
+    await this.#lanes.stop();
+  }
+}
+
+const allRights = { allows: () => true, acceptsOrigin: () => true, mayNotCreate: undefined, key: 'all' };
+
+function localLane(plan: LanePlan, cluster: string): LocalLane {
+  return plan.from === cluster ? { plan, role: 'sender', peer: plan.to } : { plan, role: 'receiver', peer: plan.from };
+}
+
+function loggerOf(write: (level: LogLevel, event: string, fields: LogFields) => void, base: LogFields = {}): Logger {
+  const at =
+    (level: LogLevel) =>
+    (event: string, fields: LogFields = {}) =>
+      write(level, event, { ...base, ...fields });
+  return {
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    child: (fields) => loggerOf(write, { ...base, ...fields }),
+  };
+}
