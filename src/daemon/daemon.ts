@@ -102,7 +102,7 @@ class RunningDaemon implements Daemon {
   }
 
   async start(): Promise<void> {
-    const { cluster, trustDomain, tls, monitor, file, hash } = this.#plan;
+    const { cluster, trustDomain, tls, monitor, file } = this.#plan;
     this.#eventLoop.enable();
     this.#monitor = await startMonitor({
       address: monitor,
@@ -118,7 +118,7 @@ class RunningDaemon implements Daemon {
     this.#reconcileServed();
     await this.#startListener();
     this.#main.start();
-    this.#watch = new TopologyWatch({ file, hash, changed: () => this.reload() });
+    this.#watch = new TopologyWatch({ file, changed: () => this.reload() });
     this.#ready = true;
     const listen = this.#listener?.address;
     this.#log.info('started', {
@@ -236,8 +236,8 @@ class RunningDaemon implements Daemon {
       return;
     }
     this.#fileError = undefined;
-    for (const warning of loaded.warnings) this.#log.warn('topology-warning', { text: formatProblem(warning) });
     if (loaded.plan.hash === hash) return;
+    for (const warning of loaded.warnings) this.#log.warn('topology-warning', { text: formatProblem(warning) });
     const pending = pendingOptions(this.#plan, loaded.plan);
     if (pending.includes('cluster')) {
       this.#fileError = `it is the file of ${loaded.plan.cluster} now; this daemon belongs to ${cluster}`;

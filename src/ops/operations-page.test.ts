@@ -27,7 +27,7 @@ describe('docs/operations.md', () => {
 
   it('says of every reason how it is retried, what it means, why it may be and what to do', () => {
     for (const [reason, text] of sections('Reasons')) {
-      expect(text, reason).toMatch(/^- Retry: `\w+`\n- Meaning: .+\.\n- Likely cause: .+\.\n- What to do: .+\.$/);
+      expect(text, reason).toMatch(/^- Retry: `\w+`\n- Meaning: .+\.\n- Likely cause: .+\.\n- What to do: .+\.$/s);
       expect(text, reason).toContain(`- Retry: \`${reasons[reason as Reason].retry}\``);
     }
   });

@@ -1,24 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { loadTopology } from './load.ts';
-import { formatProblem } from './problem.ts';
-
-let folder = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'causeway-wrong-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-/** Every problem of a file with this text, as a user sees it. */
-function problemsOf(text: string | Uint8Array): string[] {
-  const path = join(folder, `${Math.random().toString(36).slice(2)}.yaml`);
-  writeFileSync(path, text);
-  const loaded = loadTopology(path);
-  const problems = loaded.ok ? loaded.warnings : loaded.problems;
-  return problems.map((problem) => formatProblem({ ...problem, file: 'f.yaml' }));
-}
+import { expect, it } from 'vitest';
+import { problemsOf, type WrongFile } from '../../test/support/problems.ts';
 
 /** Lines 1 to 7 of a sound file; what a case adds starts in line 8. */
 const head = `version: 1
@@ -42,7 +23,7 @@ const options = 'version, cluster, trustDomain, tls, nats, listen, monitor, peer
 const quoting = 'check the indentation, and put texts that hold ": ", "#", "{" or "[" in quotes';
 const variables = 'there are {subject}, {origin}, {from}, and {1}, {2} ... for the tokens of the subject';
 
-const cases: readonly (readonly [what: string, text: string, ...expected: string[]])[] = [
+const cases: readonly WrongFile[] = [
   // YAML
   [
     'an empty file',

@@ -1,17 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { loadTopology } from './load.ts';
-import { formatProblem } from './problem.ts';
+import { expect, it } from 'vitest';
+import { problemsOf, type WrongFile } from '../../test/support/problems.ts';
 
 /** What people write who know what they want of an option, and not how it is said. wrong-files.test.ts has the basics. */
-
-let folder = '';
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'causeway-wrong-'));
-});
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const head = `version: 1
 cluster: hub
@@ -29,7 +19,7 @@ const link = (body: string): string => `${known}links:\n  t: ${body}\n`;
 const links = (...bodies: string[]): string => `${known}links:\n${bodies.map((body) => `  ${body}\n`).join('')}`;
 const grant = (body: string): string => `${known}grants:\n  - ${body}\n`;
 
-const cases: readonly (readonly [what: string, text: string, ...expected: string[]])[] = [
+const cases: readonly WrongFile[] = [
   [
     'a group that is dialled',
     peers('{ edges: { match: "edge-*", dial: ["e:1"] } }'),
@@ -483,15 +473,9 @@ const cases: readonly (readonly [what: string, text: string, ...expected: string
 ];
 
 it.each(cases)('says what is wrong with %s', (_, text, ...expected) => {
-  const path = join(folder, 'f.yaml');
-  writeFileSync(path, text);
-  const loaded = loadTopology(path);
-  const problems = loaded.ok ? loaded.warnings : loaded.problems;
-  expect(problems.map((problem) => formatProblem({ ...problem, file: 'f.yaml' }))).toEqual(expected);
+  expect(problemsOf(text)).toEqual(expected);
 });
 
 it('finds nothing wrong with what the cases start from', () => {
-  const path = join(folder, 'f.yaml');
-  writeFileSync(path, known);
-  expect(loadTopology(path)).toMatchObject({ ok: true, warnings: [] });
+  expect(problemsOf(known)).toEqual([]);
 });

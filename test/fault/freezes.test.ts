@@ -23,7 +23,7 @@ test('servers and daemons that stand still, for a moment or for long, cost time 
   await using story = new Outages(world, () => `${feedA.accepted + feedB.accepted} published`);
   const still = async (name: string, range: readonly [number, number], ...victims: readonly Still[]): Promise<void> => {
     const ms = seed.between(...range);
-    for (const victim of victims) victim.freeze();
+    for (const victim of victims) await victim.freeze();
     story.tell(`${name} stands still for ${ms} ms`);
     await delay(ms);
     for (const victim of victims) victim.thaw();
@@ -53,6 +53,6 @@ test('servers and daemons that stand still, for a moment or for long, cost time 
 });
 
 interface Still {
-  freeze(): void;
+  freeze(): Promise<void>;
   thaw(): void;
 }

@@ -32,7 +32,7 @@ test('more than was allowed is credit-exceeded, and the lane is parked', async (
   const stream = scripted.hello({ lane: ghostLane, linkHash });
   const { opening } = await stream.received('welcome');
   // Nothing can be stored, so nothing is allowed beyond the window and the one batch that always is.
-  all.hub.server.freeze();
+  await all.hub.server.freeze();
   try {
     const recordBytes = 900 * 1024;
     const frames = Math.ceil(opening!.creditLimit / recordBytes) + 3;

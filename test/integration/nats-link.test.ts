@@ -127,7 +127,7 @@ await eachServer('newest', (binary) => {
     expect(await reasonOf(streamInfo(off, api, 'S'))).toBe('jetstream-unavailable');
     expect(await reasonOf(streamInfo(on, api, 'S'))).toBe('source-missing');
     expect(await reasonOf(streamInfo(shut, api, 'S'))).toBe('nats-permission');
-    server.freeze();
+    await server.freeze();
     expect(await reasonOf(streamInfo(on, api, 'S'))).toBe('nats-unreachable');
     server.thaw();
   });

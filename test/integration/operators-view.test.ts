@@ -35,7 +35,12 @@ const statusText = async (cluster: TestCluster): Promise<string> =>
   (await causeway(['status', '--monitor', cluster.daemon.monitorUrl])).out;
 
 async function connected(hub: TestCluster, count: number): Promise<void> {
-  await until(async () => (await hub.daemon.status()).groups[0]?.connected === count, {
+  // Who was there before is known when the roster was read.
+  const shown = async () => {
+    const [group] = (await hub.daemon.status()).groups;
+    return group?.connected === count && group.seen !== undefined;
+  };
+  await until(shown, {
     what: () => `${count} edges to be connected to the hub\n${hub.daemon.log()}`,
   });
 }

@@ -231,9 +231,20 @@ describe('at a bad time', () => {
     await acquainted(hub, plant);
   });
 
+  test('without a signal, the same again after another was read by one', async () => {
+    const before = hub.topology;
+    const other = { grants: [] };
+    await hub.edit(other);
+    await taken(hub);
+    await reload(hub, before);
+    await hub.edit(other);
+    await taken(hub);
+    await reload(hub, before);
+  });
+
   test('while it drains: it is left for the next start', async () => {
     const before = hub.topology;
-    hub.server.freeze();
+    await hub.server.freeze();
     try {
       await publish();
       const stopping = hub.daemon.stop();

@@ -186,7 +186,7 @@ await eachServer('ends', (binary) => {
     await using reading = await Reading.start(slow.link, { stream: 'S', prefetchBytes: 64 * KiB });
     await reading.until(100);
     const { consumer } = reading.reader;
-    own.freeze();
+    await own.freeze();
     // Signs of life are missed, and the reader turns to another consumer as soon as it can.
     await until(() => reading.reader.consumer !== consumer, { what: 'missed signs of life' });
     own.thaw();

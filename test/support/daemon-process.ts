@@ -8,6 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import type { Health } from '../../src/ops/health.ts';
 import type { DaemonStatus, LaneStatus, PeerStatus } from '../../src/ops/status.ts';
+import { untilFrozen } from './frozen.ts';
 import { until } from './until.ts';
 
 const readyLimitMs = 30_000;
@@ -130,9 +131,11 @@ export class DaemonProcess {
     this.#child?.kill('SIGHUP');
   }
 
-  /** SIGSTOP: connections stay and nothing answers. */
-  freeze(): void {
-    this.#child?.kill('SIGSTOP');
+  /** SIGSTOP: connections stay and nothing answers. Settles when it stands still. */
+  async freeze(): Promise<void> {
+    if (this.#child?.pid === undefined) return;
+    this.#child.kill('SIGSTOP');
+    await untilFrozen(this.#child.pid);
   }
 
   thaw(): void {

@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { formatVersion, newest, type ServerBinary } from '../../src/brokers/nats/server-binary.ts';
 import { renderConfig, type ServerPorts, ServerProcess } from '../../src/brokers/nats/server-process.ts';
 import { freePorts } from '../../src/lib/free-ports.ts';
+import { untilFrozen } from './frozen.ts';
 import { type TempDir, tempDir } from './temp.ts';
 import { until } from './until.ts';
 
@@ -138,9 +139,11 @@ export class NatsServer implements AsyncDisposable {
     await this.start();
   }
 
-  /** SIGSTOP: connections stay open and nothing answers. */
-  freeze(): void {
-    this.#process?.signal('SIGSTOP');
+  /** SIGSTOP: connections stay open and nothing answers. Settles when it stands still. */
+  async freeze(): Promise<void> {
+    if (this.#process === undefined) return;
+    this.#process.signal('SIGSTOP');
+    await untilFrozen(this.#process.pid);
   }
 
   thaw(): void {
