@@ -1,10 +1,10 @@
 import type { SinkLane } from '../brokers/broker.ts';
 import { streamInfo } from '../brokers/nats/api.ts';
 import type { NatsLink } from '../brokers/nats/connection.ts';
-import type { ControlStore } from '../brokers/nats/control-store.ts';
 import { natsFailure } from '../brokers/nats/errors.ts';
 import type { ExportRules } from '../brokers/nats/export-rules.ts';
 import { SharedSource } from '../brokers/nats/shared-source.ts';
+import type { SinkStore } from '../brokers/store.ts';
 import { type SinkWriterOptions, sinkWriterDefaults } from '../lane/sink-writer-events.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Metrics } from '../ops/metrics.ts';
@@ -53,7 +53,7 @@ export interface LaneDeps {
   readonly node: string;
   readonly log: Logger;
   readonly links: { readonly control: NatsLink; readonly reader: NatsLink; readonly writer: NatsLink };
-  readonly store: ControlStore;
+  readonly store: SinkStore;
   readonly metrics: Metrics;
   readonly maxFrameBytes: number;
   readonly open: (peer: string) => ((events: ChannelEvents) => Channel) | undefined;

@@ -1,4 +1,4 @@
-import type { ControlStore } from '../brokers/nats/control-store.ts';
+import type { Store } from '../brokers/store.ts';
 import type { Logger } from '../lib/logger.ts';
 import { pause } from '../lib/pause.ts';
 import { linkFromJson, linkHash } from '../topology/lanes.ts';
@@ -11,7 +11,7 @@ import { WriteBehind } from './write-behind.ts';
 const retryMs = 1000;
 
 export interface LearnedLinksOptions {
-  readonly store: Pick<ControlStore, 'learned' | 'saveLearned' | 'forgetLearned'>;
+  readonly store: Pick<Store, 'learned' | 'saveLearned' | 'forgetLearned'>;
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** The own file, as it is now. */

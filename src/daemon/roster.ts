@@ -1,4 +1,4 @@
-import type { ControlStore, RosterEntry } from '../brokers/nats/control-store.ts';
+import type { RosterEntry, Store } from '../brokers/store.ts';
 import type { Logger } from '../lib/logger.ts';
 import { pause } from '../lib/pause.ts';
 import { failureFrom } from '../wire/reasons.ts';
@@ -13,7 +13,7 @@ const refreshMs = 5 * 60_000;
  * such after a restart too. Forgotten only on demand.
  */
 export class Roster {
-  readonly #store: ControlStore;
+  readonly #store: Pick<Store, 'roster' | 'saveRoster'>;
   readonly #log: Logger;
   readonly #signal: AbortSignal;
   readonly #entries = new Map<string, RosterEntry>();
@@ -21,7 +21,7 @@ export class Roster {
   /** Members that were seen before it was known what was kept. */
   #early: Set<string> | undefined = new Set();
 
-  constructor(store: ControlStore, log: Logger, signal: AbortSignal) {
+  constructor(store: Pick<Store, 'roster' | 'saveRoster'>, log: Logger, signal: AbortSignal) {
     this.#store = store;
     this.#log = log;
     this.#signal = signal;

@@ -1,4 +1,4 @@
-import type { Checkpoint, ControlStore } from '../brokers/nats/control-store.ts';
+import type { Checkpoint, KeptCheckpoint, SinkStore } from '../brokers/store.ts';
 import type { SinkWriter } from '../lane/sink-writer.ts';
 import { WitnessHistory } from '../lane/witness-history.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -48,7 +48,7 @@ export interface PresentCheckpoint {
 }
 
 export interface SinkCheckpointsOptions {
-  readonly store: Pick<ControlStore, 'checkpoint' | 'saveCheckpoint' | 'deleteCheckpoint'>;
+  readonly store: Pick<SinkStore, 'checkpoint' | 'saveCheckpoint' | 'deleteCheckpoint'>;
   readonly stream: string;
   readonly log: Logger;
   readonly writer: () => SinkWriter;
@@ -75,7 +75,7 @@ export class SinkCheckpoints {
   }
 
   /** Begins with what was found at start, and returns what was there before. */
-  reset(known: readonly (Checkpoint & { readonly revision: number })[]): LaneEntry[] {
+  reset(known: readonly KeptCheckpoint[]): LaneEntry[] {
     const before = [...this.#entries.values()];
     this.#entries.clear();
     for (const checkpoint of known) {

@@ -1,4 +1,4 @@
-import type { ControlStore, LedgerEntry } from '../brokers/nats/control-store.ts';
+import type { LedgerEntry, SinkStore } from '../brokers/store.ts';
 import type { Logger } from '../lib/logger.ts';
 import { pause } from '../lib/pause.ts';
 import { formatPosition } from '../wire/position.ts';
@@ -7,7 +7,7 @@ import { failureFrom } from '../wire/reasons.ts';
 const retryMs = 1000;
 
 export interface GapContext {
-  readonly store: Pick<ControlStore, 'recordGap'>;
+  readonly store: Pick<SinkStore, 'recordGap'>;
   readonly log: Logger;
   readonly replicas: number;
   /** The session that told of it goes on. */

@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../brokers/nats/control-store.ts';
+import type { Checkpoint } from '../brokers/store.ts';
 import type { SinkWriter } from '../lane/sink-writer.ts';
 import type { Waiters } from '../lib/waiters.ts';
 import { type Failure, FailureError } from '../wire/reasons.ts';

@@ -1,6 +1,5 @@
 import type { StreamInfo } from '../brokers/nats/api.ts';
-import type { ControlStore } from '../brokers/nats/control-store.ts';
-import type { OriginsHead, StoredOrigins } from '../brokers/nats/origins-entry.ts';
+import type { OriginsHead, SinkStore, StoredOrigins } from '../brokers/store.ts';
 import type { SinkWriter } from '../lane/sink-writer.ts';
 import type { Logger } from '../lib/logger.ts';
 import { failureFrom } from '../wire/reasons.ts';
@@ -10,7 +9,7 @@ const bytesPerMs = 256;
 const workShare = 0.01;
 
 export interface SinkOriginsOptions {
-  readonly store: Pick<ControlStore, 'origins' | 'saveOrigins'>;
+  readonly store: Pick<SinkStore, 'origins' | 'saveOrigins'>;
   readonly stream: string;
   readonly log: Logger;
 }

@@ -1,8 +1,7 @@
 import type { StreamInfo } from '../brokers/nats/api.ts';
-import type { Checkpoint } from '../brokers/nats/control-store.ts';
 import type { JetStreamSinkLog } from '../brokers/nats/js-sink-log.ts';
-import type { StoredOrigins } from '../brokers/nats/origins-entry.ts';
 import { readTail } from '../brokers/nats/provenance.ts';
+import type { Checkpoint, StoredOrigins } from '../brokers/store.ts';
 import type { OriginIndex } from '../dedupe/origin-index.ts';
 import type { OriginMark } from '../dedupe/origin-snapshot.ts';
 import type { SinkLaneState } from '../lane/sink-lane-state.ts';

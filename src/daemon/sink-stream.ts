@@ -1,8 +1,8 @@
 import type { SinkLane } from '../brokers/broker.ts';
 import type { StreamInfo } from '../brokers/nats/api.ts';
 import type { NatsLink } from '../brokers/nats/connection.ts';
-import type { ControlStore } from '../brokers/nats/control-store.ts';
 import { JetStreamSinkLog } from '../brokers/nats/js-sink-log.ts';
+import type { SinkStore } from '../brokers/store.ts';
 import { OriginIndex } from '../dedupe/origin-index.ts';
 import { SinkWriter } from '../lane/sink-writer.ts';
 import {
@@ -34,7 +34,7 @@ const retryMs = 1000;
 
 export interface SinkStreamOptions {
   readonly link: NatsLink;
-  readonly store: ControlStore;
+  readonly store: SinkStore;
   readonly cluster: string;
   readonly stream: string;
   readonly log: Logger;

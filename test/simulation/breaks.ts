@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { AppendAnswers } from '../../src/brokers/nats/append-answers.ts';
 import { JetStreamSinkLog } from '../../src/brokers/nats/js-sink-log.ts';
-import type { LaneDeps } from '../../src/daemon/lane-set.ts';
+import type { SinkStore } from '../../src/brokers/store.ts';
 import { LaneStats } from '../../src/daemon/lane-stats.ts';
 import { OriginIndex } from '../../src/dedupe/origin-index.ts';
 import { SinkLaneState } from '../../src/lane/sink-lane-state.ts';
@@ -12,7 +12,7 @@ import { RecordView } from '../../src/wire/record-view.ts';
 import { replace, type VirtualClock } from './clock.ts';
 import type { FaultKind } from './faults.ts';
 import type { SimDaemon } from './sim-daemon.ts';
-import type { SimStore, StoreCalls } from './sim-store.ts';
+import type { SimStore } from './sim-store.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -28,7 +28,7 @@ export interface Break {
   readonly says?: (frame: Buffer, lane: string) => Buffer;
   /** What the other end makes of a frame. */
   readonly hears?: (frame: Buffer, lane: string) => Buffer;
-  readonly store?: (store: SimStore, daemon: SimDaemon, clock: VirtualClock) => LaneDeps['store'];
+  readonly store?: (store: SimStore, daemon: SimDaemon, clock: VirtualClock) => SinkStore;
   /** Overwrites members of the product's classes; returns the ways back. */
   readonly patch?: () => (() => void)[];
   /** Faults that are drawn from instead of all. */
@@ -49,8 +49,8 @@ function edited(edit: (frame: Editable) => Editable): NonNullable<Break['says']>
 }
 
 /** A store of which some calls do something else. */
-function changed(store: SimStore, calls: Partial<StoreCalls>): LaneDeps['store'] {
-  const asBefore: StoreCalls = {
+function changed(store: SimStore, calls: Partial<SinkStore>): SinkStore {
+  const asBefore: SinkStore = {
     checkpoint: (stream, lane) => store.checkpoint(stream, lane),
     checkpoints: (stream) => store.checkpoints(stream),
     saveCheckpoint: (stream, checkpoint, revision) => store.saveCheckpoint(stream, checkpoint, revision),
@@ -59,7 +59,7 @@ function changed(store: SimStore, calls: Partial<StoreCalls>): LaneDeps['store']
     saveOrigins: (stream, origins, head) => store.saveOrigins(stream, origins, head),
     recordGap: (entry) => store.recordGap(entry),
   };
-  return { ...asBefore, ...calls } as LaneDeps['store'];
+  return { ...asBefore, ...calls };
 }
 
 /** Sends every record as if it had begun here: where it was before is forgotten. */

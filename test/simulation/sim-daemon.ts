@@ -1,4 +1,5 @@
 /** A daemon's ends of lanes, the production wiring of them, over simulated connections. Killed, all of it is gone. */
+import type { SinkStore } from '../../src/brokers/store.ts';
 import { type LaneDeps, type LaneLimits, LaneSet } from '../../src/daemon/lane-set.ts';
 import type { LocalLane } from '../../src/daemon/links.ts';
 import type { LogFields, Logger, LogLevel } from '../../src/lib/logger.ts';
@@ -25,7 +26,7 @@ export interface SimDaemonOptions {
   readonly open: (from: SimDaemon, peer: string) => ((events: ChannelEvents) => Channel) | undefined;
   readonly log: (daemon: SimDaemon, level: LogLevel, event: string, fields: LogFields) => void;
   /** What the store is like that the daemon is given; a broken variant of the product may wrap it. */
-  readonly store: (store: SimStore, daemon: SimDaemon) => LaneDeps['store'];
+  readonly store: (store: SimStore, daemon: SimDaemon) => SinkStore;
 }
 
 export class SimDaemon implements Owner {

@@ -1,6 +1,12 @@
 /** In place of a ControlStore: the same questions and answers over the same connection, with the entries in the simulated cluster. */
-import type { Checkpoint, ControlStore, LedgerEntry } from '../../src/brokers/nats/control-store.ts';
-import type { OriginsHead, StoredOrigins } from '../../src/brokers/nats/origins-entry.ts';
+import type {
+  Checkpoint,
+  KeptCheckpoint,
+  LedgerEntry,
+  OriginsHead,
+  SinkStore,
+  StoredOrigins,
+} from '../../src/brokers/store.ts';
 import { type SpacesJson, spacesFromJson, spacesToJson } from '../../src/dedupe/origin-snapshot.ts';
 import { type WitnessJson, witnessFromJson, witnessToJson } from '../../src/wire/position.ts';
 import { FailureError } from '../../src/wire/reasons.ts';
@@ -11,11 +17,6 @@ import type { SimLink } from './sim-link.ts';
 
 /** The client waits no longer for an answer, in ms. */
 const timeoutMs = 5000;
-
-export type StoreCalls = Pick<
-  ControlStore,
-  'checkpoint' | 'checkpoints' | 'saveCheckpoint' | 'deleteCheckpoint' | 'origins' | 'saveOrigins' | 'recordGap'
->;
 
 interface CheckpointJson extends Omit<Checkpoint, 'witnesses' | 'seen'> {
   readonly witnesses: readonly WitnessJson[];
@@ -28,7 +29,7 @@ export interface StoreHealth {
   failing: boolean;
 }
 
-export class SimStore implements StoreCalls {
+export class SimStore implements SinkStore {
   readonly #clock: VirtualClock;
   readonly #random: Seed;
   readonly #broker: SimBroker;
@@ -49,10 +50,6 @@ export class SimStore implements StoreCalls {
     this.#health = options.health;
   }
 
-  get asControlStore(): ControlStore {
-    return this as unknown as ControlStore;
-  }
-
   checkpoint(stream: string, lane: string): Promise<{ checkpoint: Checkpoint; revision: number } | undefined> {
     return this.#call(() => {
       const entry = this.#broker.kv.get(key(stream, lane));
@@ -60,7 +57,7 @@ export class SimStore implements StoreCalls {
     });
   }
 
-  checkpoints(stream: string): Promise<(Checkpoint & { readonly revision: number })[]> {
+  checkpoints(stream: string): Promise<KeptCheckpoint[]> {
     return this.#call(() =>
       [...this.#broker.kv]
         .filter(([name]) => name.startsWith(`checkpoint ${stream} `))
@@ -85,7 +82,7 @@ export class SimStore implements StoreCalls {
     });
   }
 
-  origins(stream: string): ReturnType<StoreCalls['origins']> {
+  origins(stream: string): ReturnType<SinkStore['origins']> {
     return this.#call(() => {
       const entry = this.#broker.kv.get(`origins ${stream}`);
       const head = { revision: entry?.revision ?? 0, slot: undefined, parts: 0 };
@@ -95,7 +92,7 @@ export class SimStore implements StoreCalls {
     });
   }
 
-  saveOrigins(stream: string, origins: StoredOrigins, head: OriginsHead): ReturnType<StoreCalls['saveOrigins']> {
+  saveOrigins(stream: string, origins: StoredOrigins, head: OriginsHead): ReturnType<SinkStore['saveOrigins']> {
     const text = JSON.stringify({ ...origins, spaces: spacesToJson(origins.spaces) });
     return this.#call(() => {
       const revision = this.#put(`origins ${stream}`, text, head.revision);

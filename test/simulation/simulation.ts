@@ -173,7 +173,7 @@ export class Simulation {
       limits: this.#limits,
       open: (from, peer) => this.#open(from, peer),
       log: (from, level, event, fields) => this.watch.log(from, level, event, fields),
-      store: (store, from) => this.#broken.store?.(store, from, this.clock) ?? store.asControlStore,
+      store: (store, from) => this.#broken.store?.(store, from, this.clock) ?? store,
     });
     site.daemon = daemon;
     site.sinceMs = this.clock.nowMs;

@@ -2,56 +2,22 @@ import { JetStreamApiError, jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import { type NatsConnection, NoRespondersError, TimeoutError } from 'nats';
 import type { OriginMark } from '../../dedupe/origin-snapshot.ts';
-import { type Position, type Witness, type WitnessJson, witnessFromJson, witnessToJson } from '../../wire/position.ts';
-import { FailureError, type Reason } from '../../wire/reasons.ts';
+import { type Position, type WitnessJson, witnessFromJson, witnessToJson } from '../../wire/position.ts';
+import { FailureError } from '../../wire/reasons.ts';
+import type {
+  Checkpoint,
+  KeptCheckpoint,
+  LedgerEntry,
+  LoadedOrigins,
+  OriginsHead,
+  RosterEntry,
+  SavedOrigins,
+  Store,
+  StoredOrigins,
+} from '../store.ts';
 import type { NatsLink } from './connection.ts';
 import { isChainBroken, natsFailure } from './errors.ts';
-import {
-  type LoadedOrigins,
-  loadOrigins,
-  type OriginsHead,
-  type SavedOrigins,
-  type StoredOrigins,
-  saveOrigins,
-} from './origins-entry.ts';
-
-/** Proof of a lane's progress, kept beside the sink. The write is a compare-and-set, and so fences older writers (I9). */
-export interface Checkpoint {
-  readonly lane: string;
-  readonly cursor: Position | undefined;
-  /** Of the source's record at `cursor`, where that one passed without being stored. */
-  readonly seen?: Witness;
-  /** Sink sequence behind which a scan finds everything of the lane that `cursor` does not say. */
-  readonly sinkSequence: number;
-  /** Sink sequence of the newest witness's record, if there is one. */
-  readonly witnessSink: number;
-  /** Of stored records, newest first. */
-  readonly witnesses: readonly Witness[];
-  /** The newest record of any lane that the sink held up to `sinkSequence`: if another stands there, the sink lost what this speaks of. */
-  readonly mark?: OriginMark;
-  /** Behind this the lane began, where only what was new then was wanted. */
-  readonly began?: Position;
-}
-
-/** Positions of a lane that will never arrive, as the ledger keeps them. */
-export interface LedgerEntry {
-  readonly lane: string;
-  readonly after: Position;
-  readonly upTo: Position;
-  readonly reason: Reason;
-  readonly at: string;
-}
-
-/** A member of a group that called once. */
-export interface RosterEntry {
-  readonly cluster: string;
-  readonly group: string;
-  /** Unix ms. */
-  readonly firstSeenMs: number;
-  readonly lastSeenMs: number;
-  /** Instance of its daemon at that time. */
-  readonly node: string | undefined;
-}
+import { loadOrigins, saveOrigins } from './origins-entry.ts';
 
 interface CheckpointJson {
   readonly v: 1;
@@ -72,9 +38,9 @@ const maxPartBytes = 256 * 1024;
 
 /**
  * What a daemon keeps in its own cluster (I8): checkpoints and learned links in the bucket CAUSEWAY, the ledger of gaps in
- * CAUSEWAY_GAPS. Both are made when they are first needed, with `replicas` copies, and may be made beforehand. Every method throws FailureError.
+ * CAUSEWAY_GAPS. Both are made when they are first needed, with `replicas` copies, and may be made beforehand.
  */
-export class ControlStore {
+export class ControlStore implements Store {
   readonly #link: NatsLink;
   readonly #made: () => void;
   #opened: { readonly connection: NatsConnection; readonly buckets: Map<string, Promise<KV>> } | undefined;
@@ -85,7 +51,6 @@ export class ControlStore {
     this.#made = made;
   }
 
-  /** The checkpoint of a lane into a sink stream, and its revision; undefined if there is none. */
   async checkpoint(
     stream: string,
     lane: string,
@@ -98,10 +63,9 @@ export class ControlStore {
     });
   }
 
-  /** Every checkpoint of lanes into a sink stream, with its revision. */
-  async checkpoints(stream: string, replicas: number): Promise<(Checkpoint & { readonly revision: number })[]> {
+  async checkpoints(stream: string, replicas: number): Promise<KeptCheckpoint[]> {
     return this.#in(bucket, replicas, async (kv) => {
-      const found: (Checkpoint & { readonly revision: number })[] = [];
+      const found: KeptCheckpoint[] = [];
       for await (const key of await kv.keys(`checkpoint.${safe(stream)}.>`)) {
         const entry = await kv.get(key);
         if (entry !== null && entry.operation === 'PUT')
@@ -111,12 +75,10 @@ export class ControlStore {
     });
   }
 
-  /** What a sink stream was last known to hold by origin. */
   async origins(stream: string, replicas: number): Promise<LoadedOrigins> {
     return this.#in(bucket, replicas, (kv) => loadOrigins(kv, `origins.${safe(stream)}`));
   }
 
-  /** Writes that over what `head` describes, and returns what is to be written over next; `superseded` if another was faster. */
   async saveOrigins(
     stream: string,
     origins: StoredOrigins,
@@ -136,7 +98,6 @@ export class ControlStore {
     });
   }
 
-  /** Writes a checkpoint over the given revision (0: there is none) and returns the new one; `superseded` if another was faster. */
   async saveCheckpoint(stream: string, checkpoint: Checkpoint, revision: number, replicas: number): Promise<number> {
     const { seen, ...rest } = checkpoint;
     const json: CheckpointJson = {
@@ -157,7 +118,6 @@ export class ControlStore {
     });
   }
 
-  /** Takes away the checkpoint of a lane that is no more; `superseded` if it is not of the given revision. */
   async deleteCheckpoint(stream: string, lane: string, revision: number, replicas: number): Promise<void> {
     return this.#in(bucket, replicas, async (kv) => {
       try {
@@ -170,7 +130,6 @@ export class ControlStore {
     });
   }
 
-  /** Enters a gap into the ledger; the same gap twice is one entry. */
   async recordGap(entry: LedgerEntry, replicas: number): Promise<void> {
     return this.#in(ledgerBucket, replicas, async (kv) => {
       const { after, upTo } = entry;
@@ -181,7 +140,6 @@ export class ControlStore {
     });
   }
 
-  /** The last declaration of a peer, as it was accepted; undefined if there is none. */
   async learned(): Promise<Map<string, readonly string[]>> {
     return this.#in(bucket, 1, async (kv) => {
       const found = new Map<string, readonly string[]>();
@@ -200,7 +158,6 @@ export class ControlStore {
     });
   }
 
-  /** Nothing of this peer is remembered any more: it is none of ours now. */
   async forgetLearned(peer: string): Promise<void> {
     return this.#in(bucket, 1, async (kv) => {
       await kv.delete(`learned.${peer}`);

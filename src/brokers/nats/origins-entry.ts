@@ -3,42 +3,14 @@ import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { deflateRaw, inflateRaw } from 'node:zlib';
 import type { KV } from '@nats-io/kv';
-import { decodeSpaces, encodeSpaces, type OriginMark, type OriginSnapshot } from '../../dedupe/origin-snapshot.ts';
+import { decodeSpaces, encodeSpaces, type OriginMark } from '../../dedupe/origin-snapshot.ts';
+import type { LoadedOrigins, OriginsHead, SavedOrigins, StoredOrigins } from '../store.ts';
 
 const deflate = promisify(deflateRaw);
 const inflate = promisify(inflateRaw);
 
 /** So long the coding of an entry may keep everything else waiting, in ms. */
 const sliceMs = 5;
-
-/** What a sink stream holds by origin, as it is kept beside the checkpoints. */
-export interface StoredOrigins extends OriginSnapshot {
-  /** Creation date of the stream, for the time when the mark's record is gone. */
-  readonly created: string;
-}
-
-/** The entry in the bucket as it was last read or written; what is written next goes over it by compare-and-set. */
-export interface OriginsHead {
-  /** 0: there is none. */
-  readonly revision: number;
-  /** Where the parts are, if it has any. */
-  readonly slot: 'a' | 'b' | undefined;
-  readonly parts: number;
-}
-
-export interface LoadedOrigins {
-  readonly head: OriginsHead;
-  readonly origins: StoredOrigins | undefined;
-  /** Why what is there cannot be used. */
-  readonly fault: string | undefined;
-}
-
-export interface SavedOrigins {
-  readonly head: OriginsHead;
-  readonly bytes: number;
-  /** Time that coding it took, in ms. */
-  readonly workMs: number;
-}
 
 interface HeadJson {
   readonly v: 2;
