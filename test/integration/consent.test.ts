@@ -101,8 +101,23 @@ describe('a fan-in link', () => {
     const [hub, plant] = [world.cluster('hub'), world.cluster('plant-a')];
     const has = async (what: string, has: boolean) =>
       until(async () => ((await plant.daemon.status()).lanes.length === 1) === has, { what });
+    const kept = async (expected: boolean) => {
+      const client = await plant.client();
+      await until(
+        async () => {
+          const answer = await client.request(
+            '$JS.API.STREAM.MSG.GET.KV_CAUSEWAY',
+            '{"last_by_subj":"$KV.CAUSEWAY.learned.hub"}',
+          );
+          const { message } = answer.json<{ readonly message?: { readonly data: string } }>();
+          return Buffer.from(message?.data ?? '', 'base64').includes('telemetry') === expected;
+        },
+        { what: `the link to be ${expected ? 'kept' : 'kept no more'}` },
+      );
+    };
     await world.start();
     await has('the plant to learn the link', true);
+    await kept(true);
     await hub.daemon.kill();
     await plant.daemon.kill();
     await plant.daemon.start();
@@ -116,6 +131,7 @@ describe('a fan-in link', () => {
     await plant.daemon.start();
     await has('the lane to be withdrawn', false);
     await acquainted(hub, plant);
+    await kept(false);
     await hub.daemon.kill();
     await plant.daemon.kill();
     await plant.daemon.start();
@@ -129,18 +145,7 @@ describe('a fan-in link', () => {
     await has('the link to be learned again', true);
     await hub.daemon.kill();
     await plant.server.start();
-    const client = await plant.client();
-    await until(
-      async () => {
-        const answer = await client.request(
-          '$JS.API.STREAM.MSG.GET.KV_CAUSEWAY',
-          '{"last_by_subj":"$KV.CAUSEWAY.learned.hub"}',
-        );
-        const { message } = answer.json<{ readonly message?: { readonly data: string } }>();
-        return Buffer.from(message?.data ?? '', 'base64').includes('telemetry');
-      },
-      { what: 'the link to be kept' },
-    );
+    await kept(true);
     await plant.daemon.kill();
     await plant.daemon.start();
     await has('the lane to be there again', true);
