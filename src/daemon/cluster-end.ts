@@ -18,6 +18,7 @@ import { LearnedLinks } from './learned-links.ts';
 import { declarationFor, linksWith, ownLanes, verdictOf } from './links.ts';
 import { Peer } from './peer.ts';
 import { Roster } from './roster.ts';
+import { type RotationOptions, rotationDefaults } from './rotation.ts';
 
 /** Largest frame accepted from a peer: a batch, or one record as large as NATS servers commonly allow. */
 export const maxFrameBytes = 16 * 1024 * 1024;
@@ -34,6 +35,8 @@ export interface ClusterEndOptions {
   readonly metrics: Metrics;
   /** How to reach a peer that this daemon dials or serves; undefined for one that dials us. */
   readonly dialer: (peer: PeerPlan) => Dialer | undefined;
+  /** Default: `rotationDefaults`. */
+  readonly rotation?: RotationOptions;
 }
 
 /**
@@ -185,6 +188,7 @@ export class ClusterEnd {
   #addPeer(plan: PeerPlan): Peer {
     const { cluster } = plan;
     const group = groupOf(this.#plan, cluster)?.name;
+    const { rotation = rotationDefaults } = this.#options;
     const peer: Peer = new Peer({
       plan,
       self: this.cluster,
@@ -192,6 +196,7 @@ export class ClusterEnd {
       ...(group === undefined ? {} : { group }),
       lastSeenMs: () => this.#roster.lastSeenMs(cluster),
       log: this.#log,
+      rotateMs: rotation.everyMs,
       greeting: () => ({
         cluster: this.cluster,
         node: this.#options.node,
@@ -207,6 +212,11 @@ export class ClusterEnd {
           this.#note(peer, true);
         }
         this.#lanes.peerChanged(cluster, up, failure);
+      },
+      rotated: () => {
+        if (this.#peers.get(cluster) !== peer) return;
+        this.#declare(peer);
+        this.#lanes.rotate(cluster, rotation.drainMs);
       },
       left: () => this.#note(peer, true),
       declaration: (declaration) => this.#onDeclaration(peer, declaration),

@@ -53,6 +53,7 @@ export class ControlSession {
   #declarations = 0;
   #declarationsSinceMs = performance.now();
   #over = false;
+  #isLeft = false;
 
   constructor(options: ControlSessionOptions) {
     this.#options = options;
@@ -60,6 +61,11 @@ export class ControlSession {
 
   get channel(): Channel | undefined {
     return this.#channel;
+  }
+
+  /** The peer has said that it is about to move to a new connection. */
+  get isLeft(): boolean {
+    return this.#isLeft;
   }
 
   /** What the channel shall tell. */
@@ -142,7 +148,8 @@ export class ControlSession {
         this.#onBeat(frame.sentMs, frame.echoMs, frame.heldMs, frame.wallMs);
         return;
       case 'drain':
-        // The peer's daemon stops: its lanes finish by themselves, and its Goodbye follows.
+        // If the peer's daemon stops, its lanes finish by themselves, and its Goodbye follows.
+        this.#isLeft = frame.reason === 'rotated';
         return;
       case 'goodbye':
         this.#channel?.end();

@@ -20,12 +20,15 @@ import { startListener } from '../transport/grpc-server.ts';
 import { createMemoryDialer } from '../transport/memory-dialer.ts';
 import { type Failure, FailureError, type Reason } from '../wire/reasons.ts';
 import { ClusterEnd, graceMs, maxFrameBytes } from './cluster-end.ts';
+import type { RotationOptions } from './rotation.ts';
 import { servedPlan } from './served.ts';
 import { TopologyWatch } from './topology-watch.ts';
 
 export interface DaemonOptions {
   readonly log: Logger;
   readonly version: string;
+  /** Default: `rotationDefaults`. */
+  readonly rotation?: RotationOptions;
 }
 
 export interface Daemon {
@@ -82,7 +85,7 @@ class RunningDaemon implements Daemon {
   #ready = false;
   #draining = false;
 
-  constructor(plan: Plan, { log, version }: DaemonOptions) {
+  constructor(plan: Plan, { log, version, rotation }: DaemonOptions) {
     this.#plan = plan;
     this.#log = log.child({ cluster: plan.cluster });
     this.#version = version;
@@ -94,6 +97,7 @@ class RunningDaemon implements Daemon {
       log: this.#log,
       metrics: this.#metrics,
       dialer: (peer) => this.#dialer(peer),
+      ...(rotation === undefined ? {} : { rotation }),
     });
   }
 

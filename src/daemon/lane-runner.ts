@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { Backoff } from '../lane/backoff.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { LaneState, LaneStatus } from '../ops/status.ts';
@@ -12,6 +13,8 @@ import type { LaneStats } from './lane-stats.ts';
 const liveWithin = 1000;
 /** A live lane whose receiver stores nothing of what it has for so long is blocked there. */
 const stalledAfterMs = 10_000;
+/** A lane that moves to another connection may be without a session for so long before that is shown. */
+const moveMs = 10_000;
 
 export interface LaneRunnerOptions {
   readonly plan: LanePlan;
@@ -22,8 +25,8 @@ export interface LaneRunnerOptions {
   readonly node: string;
   readonly log: Logger;
   readonly stats: LaneStats;
-  readonly windowBytes: number;
   readonly maxFrameBytes: number;
+  readonly windowBytes: number;
   readonly openSource: LaneSessionOptions['openSource'];
   readonly openSink: LaneSessionOptions['openSink'];
   /** How to open a stream to the peer at this moment; undefined while the peer dials us. */
@@ -39,7 +42,15 @@ export class LaneRunner {
   readonly #backoff = new Backoff();
   readonly #log: Logger;
   #session: LaneSession | undefined;
+  /** The name of the session, as the dialler chose it. It keeps it when it moves to another connection. */
+  #name = '';
   #live = false;
+  /** Runs while the session settles what is in flight, to go on over another connection. */
+  #settling: NodeJS.Timeout | undefined;
+  /** It has done so, and the next one is about to begin: to everybody else the lane is live. */
+  #moving: NodeJS.Timeout | undefined;
+  /** The session shall move, as soon as it is live. */
+  #moves: { readonly drainMs: number } | undefined;
   #failure: Failure | undefined;
   /** Why the peer was away, where that is what the lane shows. */
   #peerFailure: Failure | undefined;
@@ -81,7 +92,7 @@ export class LaneRunner {
   }
 
   get isLive(): boolean {
-    return this.#live;
+    return this.#live || this.#moving !== undefined;
   }
 
   /** The peer's control stream is up, or down with a reason. */
@@ -99,6 +110,7 @@ export class LaneRunner {
     } else {
       this.#clearTimer();
       this.#agreed = !this.#options.needsVerdict;
+      this.#moved();
       if (!this.#live) {
         this.#failure = failure ?? this.#failure;
         this.#peerFailure = failure;
@@ -124,9 +136,31 @@ export class LaneRunner {
 
   /** An incoming session of this lane; a newer one takes over from an older one. */
   accept(channel: Channel, hello: Hello): ChannelEvents {
-    this.#session?.finish({ reason: 'superseded', detail: 'the peer opened a newer session' });
+    const old = this.#session;
+    if (hello.session !== this.#name) this.#moved();
+    // What the other end said over the old connection may come later than this.
+    else if (this.#live) this.#move({ reason: 'rotated', detail: 'the peer moved the session' });
+    this.#name = hello.session;
+    old?.finish({ reason: 'superseded', detail: 'the peer opened a newer session' });
     const session = this.#begin();
     return session.accept(channel, hello);
+  }
+
+  /**
+   * Moves to the connection that takes new streams now, if this end dials: what is in flight is settled first. If that takes longer than
+   * `drainMs` it is sent again.
+   */
+  rotate(drainMs: number): void {
+    const session = this.#session;
+    if (session === undefined || this.#settling !== undefined || this.#stopped || this.#draining) return;
+    if (this.#options.open() === undefined) return;
+    if (!this.#live) {
+      this.#moves = { drainMs };
+      return;
+    }
+    const detail = `what is in flight was not stored within ${drainMs / 1000} s`;
+    this.#settling = setTimeout(() => session.finish({ reason: 'rotated', detail }), drainMs);
+    session.drain('rotated');
   }
 
   /** Finishes what is in flight; resolves when no session is left. */
@@ -137,13 +171,14 @@ export class LaneRunner {
     if (this.#session === undefined) return;
     await new Promise<void>((resolve) => {
       this.#onQuiet = resolve;
-      this.#session?.drain();
+      this.#session?.drain('draining');
     });
   }
 
   stop(failure: Failure = { reason: 'draining', detail: 'the daemon stops' }): void {
     this.#stopped = true;
     this.#clearTimer();
+    this.#moved();
     this.#session?.finish(failure);
     this.#update();
   }
@@ -157,7 +192,9 @@ export class LaneRunner {
       this.#clearTimer();
       // By now the peer may be the one that dials.
       const open = this.#options.open();
-      if (open !== undefined) void this.#begin().dial(open);
+      if (open === undefined) return;
+      if (this.#moving === undefined) this.#name = randomBytes(8).toString('hex');
+      void this.#begin().dial(open, this.#name);
     }, waitMs);
   }
 
@@ -170,23 +207,29 @@ export class LaneRunner {
     const { plan, role, node, stats, windowBytes, maxFrameBytes, openSource, openSink } = this.#options;
     this.#clearTimer();
     this.#live = false;
+    this.#moves = undefined;
     const session: LaneSession = new LaneSession({
       plan,
       role,
       node,
       stats,
-      windowBytes,
       maxFrameBytes,
+      windowBytes,
       openSource,
       openSink,
       live: () => {
         if (this.#session !== session) return;
         this.#live = true;
         this.#failure = undefined;
-        stats.sessions++;
+        const moved = this.#moved();
+        if (!moved) stats.sessions++;
         this.#backoff.up(performance.now());
-        this.#log.info('lane-live', { peer: this.peer, role, stored: stats.stored?.sequence });
+        const said = { peer: this.peer, role, stored: stats.stored?.sequence };
+        if (moved) this.#log.debug('lane-rotated', said);
+        else this.#log.info('lane-live', said);
         this.#update();
+        const again = this.#moves;
+        if (again !== undefined) queueMicrotask(() => this.#session === session && this.rotate(again.drainMs));
       },
       ended: (failure) => {
         if (this.#session === session) this.#ended(failure);
@@ -198,22 +241,61 @@ export class LaneRunner {
   }
 
   #ended(failure: Failure | undefined): void {
+    if (failure !== undefined && this.#isMove(failure)) {
+      this.#move(failure);
+      return;
+    }
+    clearTimeout(this.#settling);
+    this.#settling = undefined;
+    this.#moved();
     const news = this.#live || failure?.reason !== this.#failure?.reason;
     this.#session = undefined;
     this.#live = false;
     this.#failure = failure;
-    if (news && !this.#stopped) {
-      const parked = failure !== undefined && reasons[failure.reason].retry === 'park';
-      this.#log[parked ? 'warn' : 'info']('lane-ended', {
-        peer: this.peer,
-        role: this.role,
-        reason: failure?.reason,
-        detail: failure?.detail,
-      });
-    }
+    if (news && !this.#stopped) this.#tellEnded(failure);
     this.#onQuiet?.();
     this.#schedule(this.#backoff.down(failure, performance.now()));
     this.#update();
+  }
+
+  /**
+   * The session ended as planned, to go on over another connection. An end that dials relies on its own plan only: a peer that says so
+   * time and again would have it dial in a storm.
+   */
+  #isMove({ reason }: Failure): boolean {
+    if (!this.#live || !this.#peerUp || this.#stopped || this.#draining) return false;
+    if (this.#settling === undefined) return this.#options.open() === undefined && reason === 'rotated';
+    // A sender that knows no other reason says that it is draining.
+    return reason === 'rotated' || reason === 'draining';
+  }
+
+  #move(failure: Failure): void {
+    clearTimeout(this.#settling);
+    this.#settling = undefined;
+    this.#session = undefined;
+    this.#live = false;
+    this.#moving = setTimeout(() => {
+      this.#moved();
+      this.#failure = failure;
+      this.#tellEnded(failure);
+      this.#update();
+    }, moveMs);
+    this.#moving.unref();
+    this.#schedule(0);
+    this.#update();
+  }
+
+  /** It does not move any more, because it has, or cannot. Returns whether it did. */
+  #moved(): boolean {
+    const moved = this.#moving !== undefined;
+    clearTimeout(this.#moving);
+    this.#moving = undefined;
+    return moved;
+  }
+
+  #tellEnded(failure: Failure | undefined): void {
+    const parked = failure !== undefined && reasons[failure.reason].retry === 'park';
+    this.#log[parked ? 'warn' : 'info']('lane-ended', { peer: this.peer, role: this.role, ...failure });
   }
 
   /** Called often enough that `since` means something: on every change, and when status is asked for. */
@@ -242,7 +324,7 @@ export class LaneRunner {
       const detail = `the peer has not stored anything for ${Math.floor(stalledMs / 1000)} s`;
       return ['blocked', { reason: 'sink-blocked', detail }];
     }
-    if (this.#live) return [(this.stats.lag ?? 0) > liveWithin ? 'catching-up' : 'live', undefined];
+    if (this.isLive) return [(this.stats.lag ?? 0) > liveWithin ? 'catching-up' : 'live', undefined];
     // While an attempt is under way, the lane is what the attempt before has found.
     const failure = this.#failure ?? (this.#session === undefined ? undefined : this.#trouble?.failure);
     if (failure === undefined) return ['starting', undefined];
@@ -262,7 +344,7 @@ export class LaneRunner {
     const credit = this.#session?.creditBytes;
     const inflight = this.#session?.inFlightBytes;
     // A receiver of records that stopped coming before it was made is not behind: how far the source is, it has not heard yet.
-    const unknown = lag === undefined && this.#live;
+    const unknown = lag === undefined && this.isLive;
     const behindSinceMs = unknown ? undefined : (stats.oldestMs ?? stats.backlogSinceMs);
     return {
       lane: plan.id,

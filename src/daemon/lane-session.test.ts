@@ -107,7 +107,7 @@ describe('a sender of version 1, which begins at its first record whatever it is
     await dials.session.dial((given) => {
       events = given;
       return dials.channel;
-    });
+    }, hello.session);
     expect(dials.sent).toMatchObject([{ kind: 'hello', opening: { start } }]);
     events?.frame(encodeFrame({ kind: 'welcome', version: 1, node: 'n' }));
     expect(dials.over()?.reason).toBe('version-mismatch');
@@ -123,7 +123,7 @@ describe('a sender of version 1, which begins at its first record whatever it is
 
 test('what is wrong with the sink is told to the sender, also where the receiver dials', async () => {
   const dials = receiver(undefined, { reason: 'sink-missing', detail: 'T does not exist' });
-  await dials.session.dial(() => dials.channel);
+  await dials.session.dial(() => dials.channel, hello.session);
   expect(dials.over()?.reason).toBe('sink-missing');
   expect(dials.sent).toMatchObject([
     { kind: 'hello', role: 'receiver' },

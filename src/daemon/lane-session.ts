@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import type { Source } from '../brokers/broker.ts';
 import { negotiate } from '../lane/lane-receiver.ts';
+import type { DrainReason } from '../lane/lane-sender.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEnd, ChannelEvents } from '../transport/channel.ts';
 import {
@@ -51,7 +51,7 @@ export class LaneSession {
   #sink: SinkSession | undefined;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
-  #draining = false;
+  #draining: DrainReason | undefined;
 
   constructor(options: LaneSessionOptions) {
     this.#options = options;
@@ -70,8 +70,11 @@ export class LaneSession {
     return this.#end?.inFlightBytes;
   }
 
-  /** Opens a channel and says Hello. A receiver first finds out where it stands; one whose sink fails says so in place of that. */
-  async dial(open: (events: ChannelEvents) => Channel): Promise<void> {
+  /**
+   * Opens a channel and says Hello under the session's name, 16 hexadecimal digits. A receiver first finds out where it stands; one whose
+   * sink fails says so in place of that.
+   */
+  async dial(open: (events: ChannelEvents) => Channel, name: string): Promise<void> {
     const { role } = this.#options;
     try {
       const opening = role === 'receiver' ? await this.#opening().catch(failureFrom) : undefined;
@@ -80,14 +83,14 @@ export class LaneSession {
       const stands = opening !== undefined && 'reason' in opening ? undefined : opening;
       this.#channel = open(this.#events((frame) => this.#onWelcome(frame, stands)));
       this.#timer = this.#timeout(welcomeTimeoutMs, 'no answer to Hello in time');
-      this.#hello(stands);
+      this.#hello(name, stands);
       if (failure !== undefined) this.finish(failure);
     } catch (error) {
       this.finish(failureFrom(error));
     }
   }
 
-  #hello(opening: Opening | undefined): void {
+  #hello(session: string, opening: Opening | undefined): void {
     const { role, plan, node } = this.#options;
     this.#send({
       kind: 'hello',
@@ -96,7 +99,7 @@ export class LaneSession {
       lane: plan.id,
       role,
       node,
-      session: randomBytes(8).toString('hex'),
+      session,
       linkHash: plan.linkHash,
       ...(opening === undefined ? {} : { opening }),
     });
@@ -205,7 +208,7 @@ export class LaneSession {
     });
     this.#end = end;
     end.start();
-    if (this.#draining) end.drain();
+    if (this.#draining !== undefined) end.drain(this.#draining);
   }
 
   #startReceiving(): void {
@@ -218,7 +221,7 @@ export class LaneSession {
       ended: (failure) => this.#ended(failure),
     });
     live();
-    if (this.#draining) this.#end.drain();
+    if (this.#draining !== undefined) this.#end.drain(this.#draining);
   }
 
   #events(handshake: (frame: Frame) => void): ChannelEvents {
@@ -240,10 +243,10 @@ export class LaneSession {
   }
 
   /** Finish what is in flight, then end. */
-  drain(): void {
-    this.#draining = true;
-    if (this.#end !== undefined) this.#end.drain();
-    else this.finish({ reason: 'draining', detail: 'the daemon stops' });
+  drain(reason: DrainReason): void {
+    this.#draining = reason;
+    if (this.#end !== undefined) this.#end.drain(reason);
+    else this.finish({ reason, detail: 'no record was sent yet' });
   }
 
   /** Ends the session now, telling the other side why. */

@@ -167,6 +167,11 @@ export class LaneSet {
     return runner.accept(channel, hello);
   }
 
+  /** There is a new connection to the peer: lanes that go over the old one move, which may take them `drainMs`. */
+  rotate(peer: string, drainMs: number): void {
+    for (const runner of this.#runners()) if (runner.peer === peer) runner.rotate(drainMs);
+  }
+
   async drain(deadlineMs: number): Promise<void> {
     const drained = Promise.all(this.#runners().map((runner) => runner.drain()));
     let timer: NodeJS.Timeout | undefined;

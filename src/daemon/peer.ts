@@ -7,7 +7,10 @@ import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
 import type { Declaration, Greeting, Verdicts } from '../wire/control.ts';
 import { type Failure, reasons } from '../wire/reasons.ts';
 import { ControlSession, type LineMeasure } from './control-session.ts';
+import { Rivals } from './rivals.ts';
+import { RotationTimer } from './rotation.ts';
 
+const rotated: Failure = { reason: 'rotated', detail: 'a new connection has taken over' };
 const superseded: Failure = { reason: 'superseded', detail: 'the peer opened a newer control stream' };
 
 export interface PeerOptions {
@@ -22,18 +25,18 @@ export interface PeerOptions {
   readonly lastSeenMs: () => number | undefined;
   readonly greeting: () => Omit<Greeting, 'kind' | 'minVersion' | 'maxVersion' | 'beatMs'>;
   readonly log: Logger;
+  /** About how long a connection is used, in ms. */
+  readonly rotateMs: number;
   /** The control stream is up: time to declare; or down. */
   readonly changed: (up: boolean, failure: Failure | undefined) => void;
+  /** The control stream is on a new connection, and what was said over the old one may not have arrived: time to declare again. */
+  readonly rotated: () => void;
   /** It was connected until now. */
   readonly left: () => void;
   readonly declaration: (declaration: Declaration) => void;
   readonly verdicts: (verdicts: Verdicts) => void;
 }
 
-/** Daemons of this name that a newer one replaced: as many as are remembered. */
-const maxOusted = 100;
-/** An attempt of a second daemon under the name of the peer is shown for so long: it comes back every 15 seconds, if it is there. */
-const rivalShownMs = 45_000;
 /** Where both ends dial, the own attempt has so long before the connection of the other end is taken. */
 const precedenceMs = 2000;
 
@@ -42,17 +45,18 @@ export class Peer {
   readonly #options: PeerOptions;
   readonly #backoff = new Backoff();
   readonly #log: Logger;
+  readonly #rivals: Rivals;
+  readonly #rotation: RotationTimer;
   #session: ControlSession | undefined;
+  /** Opened by us over a new connection: takes over from the present one when it is greeted. */
+  #next: ControlSession | undefined;
+  /** The session that takes over by plan, over a new connection. */
+  #planned: ControlSession | undefined;
+  #rotations = 0;
   /** Opened by the peer while the present one is up: takes over when it has said who it is. */
   #candidate: ControlSession | undefined;
   /** What the candidate has said, while it waits for an own attempt to fail. */
   #waiting: Greeting | undefined;
-  /** Nodes that another one took over from. One that comes back while the other is there is a second daemon under one name. */
-  readonly #ousted = new Set<string>();
-  /** The node that was last connected. */
-  #lastNode: string | undefined;
-  /** The node that was refused last because another one is connected. */
-  #rival: { readonly node: string; readonly atMs: number } | undefined;
   #precedence: NodeJS.Timeout | undefined;
   #lastSeenMs: number | undefined;
   #greeting: Greeting | undefined;
@@ -68,6 +72,8 @@ export class Peer {
   constructor(options: PeerOptions) {
     this.#options = options;
     this.#log = options.log.child({ peer: options.plan.cluster });
+    this.#rivals = new Rivals(options.plan.cluster);
+    this.#rotation = new RotationTimer(options.rotateMs, () => this.#rotate());
   }
 
   get plan(): PeerPlan {
@@ -159,7 +165,9 @@ export class Peer {
     this.#stopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#precedence);
+    this.#rotation.stop();
     this.#candidate?.finish(failure);
+    this.#next?.finish(failure);
     this.#session?.finish(failure);
   }
 
@@ -182,6 +190,35 @@ export class Peer {
     }, waitMs);
   }
 
+  /** Makes the connection anew while the present one carries everything. Both go to one daemon, which is told, so that it takes them for that. */
+  #rotate(): void {
+    const { dialer } = this.#options;
+    if (this.#stopped || this.#incoming || !this.isUp || dialer?.openAnew === undefined) return;
+    this.#session?.send({ kind: 'drain', reason: 'rotated' });
+    const session = this.#make();
+    this.#next = session;
+    session.start(dialer.openAnew('control', session.events));
+    session.greet();
+  }
+
+  /** The present connection stays. */
+  #notRotated(failure: Failure): void {
+    this.#next = undefined;
+    if (this.#stopped) return;
+    const nextMs = this.#rotation.again();
+    const level = reasons[failure.reason].retry === 'park' ? 'warn' : 'info';
+    this.#log[level]('rotation-failed', { ...failure, nextMs });
+  }
+
+  /** The control stream moves to the new connection, and what the old one still carries follows. */
+  #takeOver(session: ControlSession): void {
+    const old = this.#session;
+    this.#next = undefined;
+    this.#planned = session;
+    this.#session = session;
+    old?.finish(rotated);
+  }
+
   #make(): ControlSession {
     const session: ControlSession = new ControlSession({
       greeting: this.#options.greeting,
@@ -189,6 +226,7 @@ export class Peer {
         // One that waits for the own attempt has said who it is, and goes on waiting.
         if (session === this.#candidate && this.isUp) this.#admit(session, greeting);
         else if (session === this.#candidate) this.#waiting = greeting;
+        else if (session === this.#next) this.#takeOver(session);
         if (session === this.#session) this.#greeted(greeting);
       },
       declaration: (declaration) => {
@@ -202,6 +240,7 @@ export class Peer {
       },
       ended: (failure) => {
         if (session === this.#candidate) this.#dropCandidate();
+        if (session === this.#next) this.#notRotated(failure);
         if (session === this.#session) this.#ended(failure);
       },
     });
@@ -218,37 +257,14 @@ export class Peer {
       else this.#promote(session);
       return;
     }
-    if (!this.#ousted.has(node)) {
-      this.#oust(present);
-      // What the other one still carries ends here, before anything of this one begins.
-      this.#options.changed(false, { reason: 'superseded', detail: `${node} has taken over from ${present}` });
+    if (!this.#rivals.wasOusted(node)) {
+      this.#rivals.oust(present);
       this.#promote(session);
       return;
     }
-    const detail = this.#twoDaemons(present, node);
-    if (this.#rival === undefined || Date.now() - this.#rival.atMs > rivalShownMs)
-      this.#log.warn('name-taken', { reason: 'name-taken', detail });
-    this.#rival = { node, atMs: Date.now() };
-    session.finish({ reason: 'name-taken', detail });
-  }
-
-  #twoDaemons(present: string, refused: string): string {
-    return `two daemons call themselves ${this.cluster}: ${present} is connected, ${refused} is refused`;
-  }
-
-  /** The second daemon that was refused lately, while the first one is connected. */
-  #rivalry(): Failure | undefined {
-    const present = this.#greeting?.node;
-    const rival = this.#rival;
-    if (present === undefined || rival === undefined || Date.now() - rival.atMs > rivalShownMs) return undefined;
-    return { reason: 'name-taken', detail: this.#twoDaemons(present, rival.node) };
-  }
-
-  /** Another one has taken the place of this node: should it come back meanwhile, it is refused. */
-  #oust(node: string): void {
-    this.#ousted.delete(node);
-    this.#ousted.add(node);
-    for (const oldest of this.#ousted) if (this.#ousted.size > maxOusted) this.#ousted.delete(oldest);
+    const { failure, news } = this.#rivals.refuse(present, node);
+    if (news) this.#log.warn('name-taken', { ...failure });
+    session.finish(failure);
   }
 
   #dropCandidate(): void {
@@ -260,37 +276,63 @@ export class Peer {
   /** Makes an incoming session the present one. */
   #promote(session: ControlSession): void {
     const old = this.#session;
+    const next = this.#next;
     const greeting = this.#waiting;
     this.#dropCandidate();
+    this.#next = undefined;
+    if (old?.isLeft === true) this.#planned = session;
     this.#session = session;
     this.#incoming = true;
     clearTimeout(this.#timer);
+    this.#rotation.stop();
     this.#nextTryMs = undefined;
-    old?.finish(superseded);
+    next?.finish(superseded);
+    old?.finish(this.#planned === session ? rotated : superseded);
     session.greet();
     if (greeting !== undefined) this.#greeted(greeting);
   }
 
   #greeted(greeting: Greeting): void {
     const { node, software } = greeting;
-    // One that was ousted and has come back is no restart of the one that did it: now that one would be the second.
-    if (this.#lastNode !== undefined && this.#lastNode !== node && this.#ousted.has(node)) this.#oust(this.#lastNode);
-    this.#lastNode = node;
-    if (this.#rival?.node === node) this.#rival = undefined;
+    const present = this.#greeting?.node;
+    const planned = this.#planned === this.#session && present === node;
+    this.#planned = undefined;
+    // What another daemon still carries ends here, before anything of this one begins.
+    if (present !== undefined && present !== node)
+      this.#options.changed(false, { reason: 'superseded', detail: `${node} has taken over from ${present}` });
+    this.#rivals.connected(node);
     this.#greeting = greeting;
     this.#failure = undefined;
-    this.#sinceMs = Date.now();
     this.#backoff.up(performance.now());
-    this.#log.info('peer-connected', { node, software, address: this.#address() });
-    this.#options.changed(true, undefined);
+    if (!this.#incoming) this.#rotation.start();
+    if (planned) {
+      this.#rotations++;
+      this.#log.debug('rotated', { node, address: this.#address() });
+      this.#options.rotated();
+    } else {
+      this.#sinceMs = Date.now();
+      this.#log.info('peer-connected', { node, software, address: this.#address() });
+      this.#options.changed(true, undefined);
+    }
     // Where both dial, the own attempt has come through.
     this.#candidate?.finish({ reason: 'superseded', detail: `${this.#options.self} dials and is connected` });
   }
 
   #ended(failure: Failure): void {
+    const next = this.#next;
+    this.#next = undefined;
+    if (next !== undefined && (failure.reason === 'rotated' || failure.reason === 'superseded')) {
+      // The peer has taken the new one, and its greeting is on the way.
+      this.#planned = next;
+      this.#session = next;
+      return;
+    }
     const wasUp = this.isUp;
     if (wasUp) this.#lastSeenMs = Date.now();
-    this.#session = undefined;
+    // One that should have taken over is the next attempt.
+    this.#session = next;
+    this.#planned = undefined;
+    this.#rotation.stop();
     this.#greeting = undefined;
     this.#measure = undefined;
     if (wasUp || this.#failure === undefined) this.#sinceMs = Date.now();
@@ -303,8 +345,8 @@ export class Peer {
     const waitMs = this.#backoff.down(failure, performance.now());
     if (wasUp) this.#options.left();
     this.#options.changed(false, failure);
-    if (this.#candidate === undefined) this.#dial(waitMs);
-    else this.#promote(this.#candidate);
+    if (this.#candidate !== undefined) this.#promote(this.#candidate);
+    else if (next === undefined) this.#dial(waitMs);
   }
 
   #address(): string | undefined {
@@ -317,7 +359,7 @@ export class Peer {
     const address = this.#address();
     const greeting = this.#greeting;
     const notAfterMs = this.#session?.channel?.peer.notAfterMs;
-    const failure = this.#rivalry() ?? this.#failure;
+    const failure = this.#rivals.shown(greeting?.node) ?? this.#failure;
     const lastSeenMs = this.lastSeenMs;
     const dials = this.#options.dialer === undefined ? 'dials-us' : 'we-dial';
     return {
@@ -325,6 +367,7 @@ export class Peer {
       connected: this.isUp,
       direction: plan.nats === undefined ? dials : 'served-here',
       sinceMs: this.#sinceMs,
+      rotationsTotal: this.#rotations,
       ...(group === undefined ? {} : { group }),
       ...(lastSeenMs === undefined ? {} : { lastSeenMs }),
       ...(address === undefined ? {} : { address }),

@@ -1,4 +1,5 @@
 import { LaneReceiver, type ReceiverEffect, type ReceiverEvent } from '../lane/lane-receiver.ts';
+import type { DrainReason } from '../lane/lane-sender.ts';
 import type { StoredEffect } from '../lane/sink-writer-events.ts';
 import type { Channel } from '../transport/channel.ts';
 import { encodeFrame, type Frame } from '../wire/frame.ts';
@@ -84,8 +85,8 @@ export class ReceivingEnd {
     this.#step({ type: 'refused', failure });
   }
 
-  drain(): void {
-    this.#step({ type: 'drain' });
+  drain(reason: DrainReason): void {
+    this.#step({ type: 'drain', reason });
   }
 
   close(): void {

@@ -87,7 +87,7 @@ test('what was left out and never stored is not counted: the next session leaves
 test('a drain waits for batches without records too', () => {
   const { events, sent, end, ack } = rig();
   events.batch(batch(0, 'left out'));
-  end.drain();
+  end.drain('draining');
   expect(sent.map(({ kind }) => kind)).toEqual(['batch', 'drain']);
   ack(1);
   expect(sent.map(({ kind }) => kind)).toEqual(['batch', 'drain', 'goodbye']);
@@ -106,7 +106,7 @@ test('a lane that goes on says how far the source is before anything new is ther
   events.batch(batch(0, 'kept'));
   expect(sent.slice(1)).toMatchObject([{ kind: 'batch', batch: { frame: 2, count: 1 } }]);
   ack(1);
-  end.drain();
+  end.drain('draining');
   expect(sent.at(-1)?.kind).toBe('goodbye');
 });
 

@@ -1,5 +1,5 @@
 import type { Source } from '../brokers/broker.ts';
-import { LaneSender, type SenderEffect, type SenderEvent } from '../lane/lane-sender.ts';
+import { type DrainReason, LaneSender, type SenderEffect, type SenderEvent } from '../lane/lane-sender.ts';
 import type { Channel } from '../transport/channel.ts';
 import { BatchBuilder } from '../wire/batch.ts';
 import { encodeFrame, type Frame, type Opening } from '../wire/frame.ts';
@@ -116,8 +116,8 @@ export class SendingEnd {
     this.#step({ type: 'frame', frame });
   }
 
-  drain(): void {
-    this.#step({ type: 'drain' });
+  drain(reason: DrainReason): void {
+    this.#step({ type: 'drain', reason });
   }
 
   /** The session is over, whoever ended it. */

@@ -2,14 +2,15 @@ import type { InBatch } from '../wire/batch.ts';
 import { type Ack, type Frame, type Gap, protocolVersions } from '../wire/frame.ts';
 import { formatPosition, type Position, samePosition } from '../wire/position.ts';
 import type { Failure } from '../wire/reasons.ts';
+import type { DrainReason } from './lane-sender.ts';
 
 export type ReceiverEvent =
   | { readonly type: 'frame'; readonly frame: Frame }
   /** The sink holds everything up to `position`; `bytes` of batches were on that way. */
   | { readonly type: 'stored'; readonly position: Position; readonly bytes: number }
   | { readonly type: 'refused'; readonly failure: Failure }
-  /** The own daemon stops: tell the sender to finish. */
-  | { readonly type: 'drain' };
+  /** Tell the sender to finish, for this reason. */
+  | { readonly type: 'drain'; readonly reason: DrainReason };
 
 export type ReceiverEffect =
   | { readonly type: 'append'; readonly batch: InBatch }
@@ -71,7 +72,7 @@ export class LaneReceiver {
       case 'refused':
         return this.#close(event.failure);
       case 'drain':
-        return [{ type: 'send', frame: { kind: 'drain', reason: 'draining' } }];
+        return [{ type: 'send', frame: { kind: 'drain', reason: event.reason } }];
     }
   }
 

@@ -54,7 +54,7 @@ test('credit is absolute: an older or repeated acknowledgement takes nothing bac
 test('a drain reads no more, waits for what was sent, and then ends', () => {
   const lane = sender();
   lane.step({ type: 'batch', batch: batch(5, 10) });
-  const effects = lane.step({ type: 'drain' });
+  const effects = lane.step({ type: 'drain', reason: 'draining' });
   expect(pulls(effects)).toEqual([0]);
   expect(effects).not.toContainEqual(expect.objectContaining({ type: 'close' }));
   expect(lane.step({ type: 'batch', batch: batch(6, 10) })).toEqual([]);

@@ -3,6 +3,9 @@ import type { Frame, Opening } from '../wire/frame.ts';
 import { formatPosition, type Position } from '../wire/position.ts';
 import type { Failure, Reason } from '../wire/reasons.ts';
 
+/** Why a session finishes what is in flight: the own daemon stops, or the lane moves to another connection. */
+export type DrainReason = 'draining' | 'rotated';
+
 export type SenderEvent =
   | { readonly type: 'batch'; readonly batch: BatchBuilder }
   | { readonly type: 'gap'; readonly after: Position; readonly upTo: Position; readonly reason: Reason }
@@ -10,8 +13,8 @@ export type SenderEvent =
   /** HTTP/2 has taken a frame of so many bytes. */
   | { readonly type: 'taken'; readonly bytes: number }
   | { readonly type: 'frame'; readonly frame: Frame }
-  /** The own daemon stops: read no more, wait for the acknowledgements. */
-  | { readonly type: 'drain' };
+  /** Read no more, wait for the acknowledgements, then end for this reason. */
+  | { readonly type: 'drain'; readonly reason: DrainReason };
 
 export type SenderEffect =
   /** A finished batch frame; `bytes` of it count against the credit. */
@@ -43,6 +46,7 @@ export class LaneSender {
   /** How far the session came in each incarnation of the source that it saw; there are few. */
   readonly #reached = new Map<string, number>();
   #state: 'open' | 'draining' | 'closed' = 'open';
+  #drainReason: DrainReason = 'draining';
   #effects: SenderEffect[] = [];
 
   constructor(opening: Pick<Opening, 'epoch' | 'cursor' | 'creditLimit'>, options: LaneSenderOptions) {
@@ -98,7 +102,7 @@ export class LaneSender {
         this.#onFrame(event.frame);
         break;
       case 'drain':
-        this.#drain();
+        this.#drain(event.reason);
         break;
     }
     return this.#effects;
@@ -133,7 +137,7 @@ export class LaneSender {
         else this.#pull();
         return;
       case 'drain':
-        this.#drain();
+        this.#drain(frame.reason === 'rotated' ? 'rotated' : 'draining');
         return;
       case 'goodbye':
         this.#state = 'closed';
@@ -168,10 +172,11 @@ export class LaneSender {
     this.#effects.push({ type: 'pull', bytes });
   }
 
-  #drain(): void {
+  #drain(reason: DrainReason): void {
     if (this.#state !== 'open') return;
     this.#state = 'draining';
-    this.#effects.push({ type: 'pull', bytes: 0 }, { type: 'send', frame: { kind: 'drain', reason: 'draining' } });
+    this.#drainReason = reason;
+    this.#effects.push({ type: 'pull', bytes: 0 }, { type: 'send', frame: { kind: 'drain', reason } });
     this.#finishIfDone();
   }
 
@@ -181,7 +186,7 @@ export class LaneSender {
     const done =
       sent === undefined ||
       (stored !== undefined && stored.incarnation === sent.incarnation && stored.sequence >= sent.sequence);
-    if (done) this.#close({ reason: 'draining', detail: 'everything sent is stored' });
+    if (done) this.#close({ reason: this.#drainReason, detail: 'everything sent is stored' });
   }
 
   #close(failure: Failure): void {

@@ -96,6 +96,10 @@ export const statusMetrics: readonly StatusMetric[] = [
   peer('peer_last_seen_timestamp_seconds', 'When the peer was last connected.', (p) => seconds(p.lastSeenMs)),
   peer('peer_answered_generation', 'Generation of our file that the peer answered.', (p) => p.answeredGeneration),
   peer('peer_change_timestamp_seconds', 'When the peer connected or was lost.', (p) => seconds(p.sinceMs)),
+  {
+    ...peer('peer_rotations_total', 'Connections made anew by plan while the old one stood.', (p) => p.rotationsTotal),
+    type: 'counter',
+  },
   peer('peer_rtt_seconds', 'Round trip to the peer.', (p) => seconds(p.rttMs)),
   peer('peer_clock_offset_seconds', "The peer's clock minus ours.", (p) => seconds(p.clockOffsetMs)),
   peer('peer_certificate_expiry_timestamp_seconds', "End of validity of the peer's certificate.", (p) =>

@@ -81,6 +81,8 @@ export interface PeerStatus {
   readonly reason?: Reason;
   readonly detail?: string;
   readonly sinceMs: number;
+  /** How often its connection was made anew by plan while it stood. */
+  readonly rotationsTotal: number;
   readonly nextTryMs?: number;
   readonly rttMs?: number;
   readonly clockOffsetMs?: number;

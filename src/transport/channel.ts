@@ -59,6 +59,11 @@ export interface Dialer {
    * expected peer before the first frame is delivered; `channel.peer` is valid from then on.
    */
   open(method: Method, events: ChannelEvents): Channel;
+  /**
+   * As `open`, over a connection that is made for it. From the moment the peer has accepted the channel that connection takes the
+   * new ones; those that are open stay where they are. If it cannot be made, nothing changes. Absent where there is nothing to renew.
+   */
+  openAnew?(method: Method, events: ChannelEvents): Channel;
   /** The connection does not answer any more: its channels end with `failure` now, and the next one dials anew. */
   abandon(failure: Failure): void;
   /** Ends everything: waits up to `graceMs` for open channels to end by themselves, so that last words arrive, then cuts them. */

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { until } from '../../test/support/recorder.ts';
+import { Recorder, until } from '../../test/support/recorder.ts';
 import { certificatesOf, HeldCertificates } from '../../test/support/tls.ts';
 import { openRecorded, openThrough, TransportFixture } from '../../test/support/transport.ts';
 import { type Authority, makeAuthority } from '../security/make-certs.ts';
@@ -182,19 +182,47 @@ describe('a dialer with several addresses', () => {
 });
 
 describe('a connection', () => {
-  it('is shared by the streams of a peer, and made anew when it is old', async () => {
+  it('is shared by the streams of a peer', async () => {
     const hub = await fixture.listen();
     const proxy = await fixture.proxy(hub.listener.address);
     const dialer = await fixture.dialer({ addresses: [proxy.address] });
     await Promise.all(Array.from({ length: 10 }, () => openThrough(dialer, hub)));
     expect(proxy.connections).toBe(1);
+  });
 
-    const hasty = await fixture.dialer({ addresses: [proxy.address], maxConnectionAgeMs: 0 });
-    const old = await openThrough(hasty, hub);
-    await openThrough(hasty, hub);
-    expect(proxy.connections).toBe(3);
+  it('that is made anew takes the streams that follow, and those of the old one go on there until they end', async () => {
+    const hub = await fixture.listen();
+    const proxy = await fixture.proxy(hub.listener.address);
+    const dialer = await fixture.dialer({ addresses: [proxy.address] });
+    const old = await openThrough(dialer, hub);
+    const said = new Recorder();
+    dialer.openAnew!('control', said).send(Buffer.from('anew'));
+    await until(() => hub.accepted.length === 2, 'it to be accepted');
+    expect(hub.accepted[1]?.channel.method).toBe('control');
+    const after = await openThrough(dialer, hub);
+    expect(proxy.connections).toBe(2);
     old.near.channel.send(Buffer.from('goes on'));
     await old.far.said.untilFrames(2);
+    old.near.channel.end();
+    await old.near.said.untilEnded();
+    after.near.channel.send(Buffer.from('goes on'));
+    await after.far.said.untilFrames(2);
+    expect(said.ends).toEqual([]);
+  });
+
+  it('that cannot be made anew leaves the old one as it is, also for new streams', async () => {
+    const hub = await fixture.listen();
+    const proxy = await fixture.proxy(hub.listener.address);
+    const dialer = await fixture.dialer({ addresses: [proxy.address], connectTimeoutMs: 500 });
+    const { near, far } = await openThrough(dialer, hub);
+    proxy.swallowNew();
+    const said = new Recorder();
+    dialer.openAnew!('control', said);
+    expect((await said.untilEnded()).failure?.reason).toBe('unreachable');
+    near.channel.send(Buffer.from('goes on'));
+    await far.said.untilFrames(2);
+    await openThrough(dialer, hub);
+    expect(proxy.connections).toBe(2);
   });
 
   it('that is cut ends its streams as connection-lost at both ends', async () => {

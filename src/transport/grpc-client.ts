@@ -9,9 +9,10 @@ export interface DialerOptions extends ConnectionOptions {
   readonly connectTimeoutMs?: number;
   /** How long an address that failed comes last when a connection is made. Default 5 min. */
   readonly avoidMs?: number;
-  /** Age at which a connection gets no more streams, so that both ends come to use renewed certificates. Default 30 min. */
-  readonly maxConnectionAgeMs?: number;
 }
+
+/** Gives a connection for a channel, to another address than those that have failed for it. */
+type Choose = (failed: ReadonlyMap<number, Failure>) => Connection | Failure;
 
 const noLonger: Failure = { reason: 'draining', detail: 'this daemon no longer dials the peer' };
 
@@ -42,6 +43,14 @@ class GrpcDialer implements Dialer {
   }
 
   open(method: Method, events: ChannelEvents): GrpcChannel {
+    return this.#open(method, events, (failed) => this.#connection(failed));
+  }
+
+  openAnew(method: Method, events: ChannelEvents): GrpcChannel {
+    return this.#open(method, events, (failed) => this.#connect(failed));
+  }
+
+  #open(method: Method, events: ChannelEvents, choose: Choose): GrpcChannel {
     const expected: PeerIdentity = { ...this.#options.expect, fingerprint: '', notAfterMs: 0 };
     const channel = new GrpcChannel(method, expected, () => {
       this.#channels.delete(channel);
@@ -50,7 +59,7 @@ class GrpcDialer implements Dialer {
     this.#channels.add(channel);
     channel.attach(events);
     if (this.#closed) channel.over(noLonger);
-    else this.#attempt(channel, new Map());
+    else this.#attempt(channel, choose, new Map());
     return channel;
   }
 
@@ -84,8 +93,8 @@ class GrpcDialer implements Dialer {
   }
 
   /** Tries the addresses one after the other; `failed` says which of them have failed for this channel, and how. */
-  #attempt(channel: GrpcChannel, failed: Map<number, Failure>): void {
-    const connection = this.#connection(failed);
+  #attempt(channel: GrpcChannel, choose: Choose, failed: Map<number, Failure>): void {
+    const connection = choose(failed);
     if ('reason' in connection) {
       channel.over(connection);
       return;
@@ -94,38 +103,47 @@ class GrpcDialer implements Dialer {
       established: () => {
         this.#lastGood = connection.index;
         this.#failedAtMs.delete(connection.index);
+        this.#use(connection);
       },
       refused: (failure, final) => {
         // Given up by its owner.
-        if (channel.isEnded) return;
+        if (channel.isEnded) {
+          if (connection !== this.#current) connection.retire();
+          return;
+        }
         // A refusal of this stream says nothing against a connection that carries others.
         if (!(final && connection.established)) this.#drop(connection);
         failed.set(connection.index, failure);
         this.#failedAtMs.set(connection.index, performance.now());
         if (final || failed.size === this.#options.addresses.length)
           channel.over(this.#summary(failed, failure, final));
-        else this.#attempt(channel, failed);
+        else this.#attempt(channel, choose, failed);
       },
       lost: () => this.#drop(connection),
     });
   }
 
+  /** The present connection as long as it is of use, or one that is made now. */
   #connection(failed: ReadonlyMap<number, Failure>): Connection | Failure {
-    const { certs, maxConnectionAgeMs = 30 * 60_000 } = this.#options;
+    const current = this.#current;
+    if (current !== undefined) {
+      if (current.certificates === this.#options.certs.current && !failed.has(current.index)) return current;
+      this.#drop(current);
+    }
+    const made = this.#connect(failed);
+    if (!('reason' in made)) this.#current = made;
+    return made;
+  }
+
+  #connect(failed: ReadonlyMap<number, Failure>): Connection | Failure {
+    const { certs } = this.#options;
     const certificates = certs.current;
     if (certificates === undefined) {
       return certs.failure ?? { reason: 'certificate-unusable', detail: 'our own certificate has not been read yet' };
     }
-    const current = this.#current;
-    if (current !== undefined) {
-      const fresh = current.certificates === certificates && Date.now() - current.startedMs < maxConnectionAgeMs;
-      if (fresh && !failed.has(current.index)) return current;
-      this.#drop(current);
-    }
     const index = this.#order().find((candidate) => !failed.has(candidate))!;
     try {
-      this.#current = new Connection(this.#options, index, certificates);
-      return this.#current;
+      return new Connection(this.#options, index, certificates);
     } catch (thrown) {
       return failureFrom(thrown);
     }
@@ -141,6 +159,14 @@ class GrpcDialer implements Dialer {
     const bad = (index: number): boolean => nowMs - (this.#failedAtMs.get(index) ?? Number.NEGATIVE_INFINITY) < avoidMs;
     const all = [...addresses.keys()];
     return [...all.filter((index) => !bad(index)), this.#lastGood, ...all];
+  }
+
+  /** It works: it takes the new streams from now on. The one that did lives on while streams of its own do. */
+  #use(connection: Connection): void {
+    // One that was given up meanwhile is not taken back.
+    if (connection === this.#current || connection.isRetired) return;
+    this.#current?.retire();
+    this.#current = connection;
   }
 
   #drop(connection: Connection): void {

@@ -46,7 +46,6 @@ export class Connection {
   readonly index: number;
   readonly address: Endpoint;
   readonly certificates: Certificates;
-  readonly startedMs = Date.now();
   readonly #options: ConnectionOptions;
   readonly #client: Client;
   readonly #road: Road;
@@ -75,6 +74,10 @@ export class Connection {
   /** True once the peer has accepted a stream on it. */
   get established(): boolean {
     return this.#established;
+  }
+
+  get isRetired(): boolean {
+    return this.#retired;
   }
 
   /** No more streams; closes after the last one. */

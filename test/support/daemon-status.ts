@@ -44,6 +44,7 @@ export function peerStatus(change: Partial<PeerStatus> = {}): PeerStatus {
     direction: 'dials-us',
     address: '10.0.0.7:51334',
     sinceMs: nowMs - 600_000,
+    rotationsTotal: 3,
     lastSeenMs: nowMs,
     rttMs: 21.5,
     clockOffsetMs: -3,
