@@ -1,6 +1,7 @@
 import { digestBytes, payloadDigest, type Witness } from './position.ts';
 import { FailureError } from './reasons.ts';
-import { ByteReader, varintSize, writeVarint } from './varint.ts';
+import { RecordView } from './record-view.ts';
+import { ByteReader, fieldSize, varintSize, writeBytes, writeVarint } from './varint.ts';
 
 /** Room kept free in front of the records for the frame's own header, in bytes. */
 const headroom = 160;
@@ -50,7 +51,7 @@ export interface PackedRecords {
 export class BatchBuilder {
   readonly incarnation: string;
   /** First and last position this batch accounts for. */
-  readonly firstSequence: number;
+  firstSequence: number;
   lastSequence: number;
   /** When the source stored the record at `lastSequence`; 0 while nothing is accounted for. */
   lastSeconds = 0;
@@ -64,8 +65,11 @@ export class BatchBuilder {
   firstSeconds = 0;
   /** Payload of the record at `lastSequence`, where that one was left out. */
   #passed: Uint8Array | undefined;
+  /** How many were left out up to the record at an offset, wherever that number changed. */
+  #leftOut: { readonly offset: number; readonly filtered: number }[] = [];
   readonly #targetBytes: number;
   #buffer: Buffer = empty;
+  #start = headroom;
   #end = headroom;
 
   /** `afterSequence` is the position the batch follows; `targetBytes` the size of the records at which it is full. */
@@ -79,12 +83,12 @@ export class BatchBuilder {
 
   /** Size of the records so far, in bytes. */
   get rawBytes(): number {
-    return this.#end - headroom;
+    return this.#end - this.#start;
   }
 
   /** The records so far as a RecordList; stays valid as long as nothing is appended. */
   get packed(): Buffer {
-    return this.#buffer.subarray(headroom, this.#end);
+    return this.#buffer.subarray(this.#start, this.#end);
   }
 
   /** Memory that it takes, in bytes. */
@@ -160,11 +164,42 @@ export class BatchBuilder {
     return true;
   }
 
+  /**
+   * Cuts off the first records, as many as `bytes` hold and one at least. Undefined, with nothing changed, if there is nothing to
+   * cut. The rest stays where it is and must not be appended to any more.
+   */
+  cut(bytes: number): BatchBuilder | undefined {
+    if (this.rawBytes <= bytes) return undefined;
+    const view = new RecordView(this.packed);
+    const last = { sequence: 0, seconds: 0, nanos: 0, count: 0, end: 0 };
+    while (view.next() && (last.count === 0 || view.nextAt <= bytes)) {
+      const { sequence, seconds, nanos, nextAt: end } = view;
+      Object.assign(last, { sequence, seconds, nanos, count: last.count + 1, end });
+    }
+    if (last.count === this.count) return undefined;
+    const piece = new BatchBuilder(this.incarnation, this.firstSequence - 1, last.end);
+    const { firstSeconds, headSequence } = this;
+    piece.copy({ ...last, buffer: this.#buffer, start: this.#start, end: this.#start + last.end, firstSeconds });
+    piece.headSequence = headSequence;
+    this.#start += last.end;
+    piece.filtered = this.#leftOut.findLast(({ offset }) => offset < this.#start)?.filtered ?? 0;
+    this.#leftOut = this.#leftOut.map(({ offset, filtered }) => ({ offset, filtered: filtered - piece.filtered }));
+    this.filtered -= piece.filtered;
+    this.count -= piece.count;
+    this.firstSequence = piece.lastSequence + 1;
+    this.firstSeconds = view.seconds;
+    return piece;
+  }
+
   /** Makes room for more records; false if it holds some already and these no longer fit. */
   #room(bytes: number): boolean {
-    if (this.#end + bytes <= this.#buffer.length) return true;
-    if (this.count > 0) return false;
-    this.#buffer = Buffer.allocUnsafeSlow(headroom + Math.max(this.#targetBytes, bytes));
+    if (this.#end + bytes > this.#buffer.length) {
+      if (this.count > 0) return false;
+      this.#buffer = Buffer.allocUnsafeSlow(headroom + Math.max(this.#targetBytes, bytes));
+    }
+    const { filtered } = this;
+    if (filtered > 0 && filtered > (this.#leftOut.at(-1)?.filtered ?? 0))
+      this.#leftOut.push({ offset: this.#end, filtered });
     return true;
   }
 
@@ -204,7 +239,7 @@ export class BatchBuilder {
       1 +
       varintSize(raw);
     const total = bodySize + raw;
-    const start = headroom - bodySize - varintSize(total) - 1;
+    const start = this.#start - bodySize - varintSize(total) - 1;
     if (this.#buffer.length === 0) this.#buffer = Buffer.allocUnsafe(headroom);
     const buffer = this.#buffer;
     let at = start;
@@ -247,17 +282,6 @@ export class BatchBuilder {
     writeVarint(buffer, at, raw);
     return buffer.subarray(start, this.#end);
   }
-}
-
-function fieldSize(length: number): number {
-  return 1 + varintSize(length) + length;
-}
-
-function writeBytes(buffer: Buffer, offset: number, tag: number, bytes: Uint8Array): number {
-  buffer[offset] = tag;
-  const at = writeVarint(buffer, offset + 1, bytes.length);
-  buffer.set(bytes, at);
-  return at + bytes.length;
 }
 
 /** True if a frame carries a Batch: its first byte is the tag of that field. */

@@ -27,6 +27,19 @@ export function writeVarint(buffer: Buffer, offset: number, value: number): numb
   return at;
 }
 
+/** Size of a field of so many bytes, with its tag (below 16) and its length. */
+export function fieldSize(length: number): number {
+  return 1 + varintSize(length) + length;
+}
+
+/** Writes a field of bytes and returns the offset behind it. */
+export function writeBytes(buffer: Buffer, offset: number, tag: number, bytes: Uint8Array): number {
+  buffer[offset] = tag;
+  const at = writeVarint(buffer, offset + 1, bytes.length);
+  buffer.set(bytes, at);
+  return at + bytes.length;
+}
+
 /**
  * A reading place in bytes that came from a peer: every read is checked against the end, and what does not fit is
  * the failure `bad-frame`.
