@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { createFaults } from './create-rules.ts';
 import { explainIssues, valueAt } from './explain.ts';
 import { parseAddress, parseBytes, parseDuration, parseSocketPath, startWords } from './leaves.ts';
+import { memoryFaults } from './memory-rules.ts';
 import { namingFaults } from './naming.ts';
 import type {
   Address,
@@ -39,7 +40,9 @@ export function compile(value: unknown, file: string, hash: string, nameless?: F
   if (!parsed.success || faults.length > 0) return { ok: false, faults };
   const { cluster } = parsed.data;
   if (typeof cluster !== 'string') throw new Error('the name of the cluster is to be put in before this');
-  return { ok: true, plan: freeze(planOf({ ...parsed.data, cluster }, file, hash)) };
+  const plan = planOf({ ...parsed.data, cluster }, file, hash);
+  const beyond = memoryFaults(plan);
+  return beyond.length > 0 ? { ok: false, faults: beyond } : { ok: true, plan: freeze(plan) };
 }
 
 /** A link whose "links:" is missing above it stands among the peers, where every key of it would be a fault of its own. */
@@ -67,6 +70,7 @@ function planOf(data: TopologyFile & { readonly cluster: string }, file: string,
     nats: natsPlan(data.nats, absolute),
     ...(data.listen === undefined ? {} : { listen: endpointOf(data.listen, absolute) }),
     monitor: addressOf(data.monitor),
+    ...(data.memory === undefined ? {} : { memoryBytes: checked(parseBytes(data.memory)) }),
     peers: entries.flatMap(([cluster, peer]) => (peer.match === undefined ? [peerPlan(cluster, peer, absolute)] : [])),
     groups: entries.flatMap(([name, peer]) => (peer.match === undefined ? [] : [groupPlan(name, peer, peer.match)])),
     links: Object.entries(data.links).map(([name, entry]) => linkPlan(name, entry, data.cluster)),

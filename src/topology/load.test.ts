@@ -37,6 +37,7 @@ nats:
   domain: hub
 listen: "[::]:0"
 monitor: localhost:9000
+memory: 64MiB
 peers:
   plant-b: {}
   plant-a: { dial: ["a.example:7443", "[::1]:7444"] }
@@ -64,6 +65,7 @@ describe('a plan', () => {
       },
       listen: { host: '::', port: 0 },
       monitor: { host: 'localhost', port: 9000 },
+      memoryBytes: 64 * 1024 * 1024,
       peers: [
         { cluster: 'plant-b', dial: [] },
         {
@@ -156,7 +158,7 @@ describe('warnings', () => {
     const path = write('ring.yaml', ring);
     const loaded = loadTopology(path);
     expect(loaded.ok && loaded.warnings.map(formatProblem)).toEqual([
-      `${path}:18:3: warning: links form a cycle: hub/FLEET -> plant-a/TELEMETRY -> hub/FLEET; records that have been round are dropped. take a link out if this is not meant`,
+      `${path}:19:3: warning: links form a cycle: hub/FLEET -> plant-a/TELEMETRY -> hub/FLEET; records that have been round are dropped. take a link out if this is not meant`,
     ]);
   });
 });

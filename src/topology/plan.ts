@@ -145,6 +145,8 @@ export interface Plan {
   /** Absent on a daemon that only dials. */
   readonly listen?: Endpoint;
   readonly monitor: Address;
+  /** For the records that the process holds; absent: as the machine or container allows. */
+  readonly memoryBytes?: number;
   readonly peers: readonly PeerPlan[];
   readonly groups: readonly GroupPlan[];
   /** Links that this file declares. */

@@ -323,6 +323,12 @@ export const topologyFile = z
       .describe('Address of the read-only HTTP endpoints: health, metrics, status.')
       .meta({ examples: [monitorAddress] })
       .default(monitorAddress),
+    memory: byteSize
+      .describe(
+        'Memory for the records that this daemon holds, divided among all its lanes. Left out: a quarter of what the machine or container has, at most 1GiB.',
+      )
+      .meta({ examples: ['256MiB'] })
+      .optional(),
     peers: peers.default({}),
     links: links.default({}),
     grants: z

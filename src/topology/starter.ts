@@ -71,6 +71,9 @@ ${listen === undefined ? `#listen: ${defaultListen}` : `listen: ${scalar(listen)
 # Health, metrics and the status page, to read only. A second daemon on this machine needs another port.
 ${monitor === undefined ? `#monitor: ${monitorAddress}` : `monitor: ${scalar(monitor)}`}
 
+# Memory for records on their way, of all links together. Left out: a quarter of what there is, at most 1GiB.
+#memory: 256MiB
+
 # The other clusters. Of two peers at least one has an address to dial; which one says nothing about who sends.
 ${peersPart(peers)}
 

@@ -460,6 +460,21 @@ const cases: readonly WrongFile[] = [
     'f.yaml:9:11: "there" is served by this daemon and declares no links. take the grant out: the links of this file need none',
   ],
   [
+    'a size without a unit',
+    `${head}memory: 64\n`,
+    'f.yaml:7:9: "memory" must be a size, not the number 64. write it as 256MiB',
+  ],
+  [
+    'memory that would not hold one batch of each lane',
+    `memory: 1MiB\n${link('{ kind: fan-in, from: { cluster: [a, b, edges], stream: T }, to: { stream: F } }').replace('except: [edge-13]', 'expect: 40')}`,
+    'f.yaml:1:9: 1MiB is too little memory for the 42 lanes of this file. write 6MiB at least, with which each lane moves one batch at a time, or leave "memory" out',
+  ],
+  [
+    'memory for both ends of a lane in one daemon',
+    `memory: 100KiB\n${link('{ kind: fan-in, from: { cluster: there, stream: T }, to: { stream: F } }')}`,
+    'f.yaml:1:9: 100KiB is too little memory for the lane of this file. write 1MiB at least, with which each lane moves one batch at a time, or leave "memory" out',
+  ],
+  [
     'a verb that there is not',
     grant('{ to: a, write: { stream: T } }'),
     'f.yaml:9:14: unknown key "write". known here: to, read, append, create, origins',
