@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { RawHeaders } from '../../src/brokers/nats/raw-message.ts';
 import { sinkWriterDefaults } from '../../src/lane/sink-writer-events.ts';
-import { DelayProxy } from '../support/delay-proxy.ts';
+import { ChaosProxy } from '../support/chaos-proxy.ts';
 import { eachServer } from '../support/each-server.ts';
 import { startNats } from '../support/nats-launcher.ts';
 import { asUser, client, infoOf, makeStream, openLink, readAll, untilUp } from '../support/nats-rig.ts';
@@ -43,7 +43,7 @@ await eachServer('ends', (binary) => {
 
   test('a line that breaks in the middle, again and again', async () => {
     await using server = await startNats({ binary });
-    const proxy = await DelayProxy.start({ host: '127.0.0.1', port: server.port }, { delayMs: 2 });
+    const proxy = await ChaosProxy.start({ host: '127.0.0.1', port: server.port }, { delayMs: 2 });
     await using nc = await client(server.url);
     await using fixture = await openLink(`nats://127.0.0.1:${proxy.address.port}`);
     await makeStream(nc, { name: 'S' });

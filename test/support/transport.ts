@@ -5,7 +5,7 @@ import type { Dialer, Listener, Method } from '../../src/transport/channel.ts';
 import { createDialer, type DialerOptions } from '../../src/transport/grpc-client.ts';
 import { type ListenerOptions, startListener } from '../../src/transport/grpc-server.ts';
 import type { Failure } from '../../src/wire/reasons.ts';
-import { DelayProxy, type DelayProxyOptions } from './delay-proxy.ts';
+import { type ChaosOptions, ChaosProxy } from './chaos-proxy.ts';
 import { type RecordedChannel, Recorder, until } from './recorder.ts';
 import { certificatesOf, HeldCertificates } from './tls.ts';
 
@@ -66,8 +66,8 @@ export class TransportFixture {
     return dialer;
   }
 
-  async proxy(target: DelayProxyOptions & { readonly host: string; readonly port: number }): Promise<DelayProxy> {
-    const proxy = await DelayProxy.start(target, target);
+  async proxy(target: ChaosOptions & { readonly host: string; readonly port: number }): Promise<ChaosProxy> {
+    const proxy = await ChaosProxy.start(target, target);
     this.#closing.unshift(() => proxy.stop());
     return proxy;
   }

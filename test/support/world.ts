@@ -10,8 +10,8 @@ import type { LaneState } from '../../src/ops/status.ts';
 import { writeCerts } from '../../src/security/make-certs.ts';
 import { nameMatches } from '../../src/topology/groups.ts';
 import type { Reason } from '../../src/wire/reasons.ts';
+import { ChaosProxy } from './chaos-proxy.ts';
 import { DaemonProcess } from './daemon-process.ts';
-import { DelayProxy } from './delay-proxy.ts';
 import { Feed, type FeedOptions } from './feed.ts';
 import { type NatsOptions, type NatsServer, startNats } from './nats-launcher.ts';
 import { type JudgedLane, judge, readStream, type Stored, type Verdict } from './oracle.ts';
@@ -44,7 +44,7 @@ export interface ClusterSpec {
 export interface WorldOptions {
   /** nats-server of every cluster. Default: the newest. */
   readonly binary?: ServerBinary;
-  /** Every dialled line leads through a proxy that can be cut and frozen; see `World.line`. */
+  /** Every dialled line leads through a proxy that can be cut, frozen and slow; see `World.line`. */
   readonly lines?: boolean;
 }
 
@@ -219,7 +219,7 @@ export class World implements AsyncDisposable {
   readonly dir: string;
   readonly #dir: TempDir;
   readonly #clusters = new Map<string, TestCluster>();
-  readonly #lines = new Map<string, DelayProxy>();
+  readonly #lines = new Map<string, ChaosProxy>();
 
   private constructor(dir: TempDir) {
     this.#dir = dir;
@@ -257,7 +257,7 @@ export class World implements AsyncDisposable {
         for (const other of spec.dial ?? []) {
           let port = listen.get(other)!;
           if (lines === true) {
-            const line = await DelayProxy.start({ host: '127.0.0.1', port });
+            const line = await ChaosProxy.start({ host: '127.0.0.1', port });
             this.#lines.set(`${name}>${other}`, line);
             port = line.address.port;
           }
@@ -304,7 +304,7 @@ export class World implements AsyncDisposable {
   }
 
   /** The line that `from` dials `to` over, in a world with lines. */
-  line(from: string, to: string): DelayProxy {
+  line(from: string, to: string): ChaosProxy {
     const found = this.#lines.get(`${from}>${to}`);
     if (found === undefined) throw new Error(`${from} does not dial ${to} over a line`);
     return found;
