@@ -119,6 +119,15 @@ test('I3: nor does it matter in which order they came, or that a number had no r
   expect(index.add({ space: 'a/S/new', sequence: 50, time: 50_000 })).toBe(true);
 });
 
+test('I3: a number that had no record is in use when the source uses it again, even if its clock was set back', () => {
+  const index = new OriginIndex();
+  index.addEmpty('a/T/one', 1, 10);
+  expect([index.add({ space: 'a/T/one', sequence: 10, time: 1 }), index.add(at(5, 100, 'one'))]).toEqual([true, true]);
+  index.addEmpty('a/S/one', 6, 10);
+  for (const n of [6, 10]) expect([index.add(at(n, 50, 'one')), index.add(at(n, 50, 'one'))]).toEqual([true, false]);
+  expect([index.add(at(5, 100, 'one')), index.add(at(5, 50, 'one'))]).toEqual([false, true]);
+});
+
 test('what is kept of times is bounded', () => {
   const index = new OriginIndex();
   for (let n = 1; n <= 20_000; n++) index.add(at(n, n, 'one'));

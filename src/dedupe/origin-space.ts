@@ -25,7 +25,7 @@ export class OriginSpace {
    * before: the stream lost its tail, and the lane that brought the one before, or the one that brings this, has not noticed.
    */
   holds(sequence: number, time: number): boolean {
-    return this.set.has(sequence) && !(time > 0 && this.times.latest > 0 && this.times.differs(sequence, time));
+    return this.set.has(sequence) && !(time > 0 && this.times.differs(sequence, time));
   }
 
   /** The same for a record that comes under another label, as from a lane that proved the stream anew: its time has to prove it. */

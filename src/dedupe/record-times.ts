@@ -1,5 +1,7 @@
 /** So many marks are kept at most, the newest half of them of every record. */
 const maxMarks = 256;
+/** As the latest time: of one record at least it is not known. */
+const unknown = Number.MAX_SAFE_INTEGER;
 
 /**
  * When the records of one incarnation were stored, as far as it takes to tell a record from another one under the same sequence: exactly
@@ -55,13 +57,18 @@ export class RecordTimes {
 
   /** Of a record that is known nobody knows the time: it may be any. */
   addUnknown(): void {
-    this.#latest = Number.MAX_SAFE_INTEGER;
+    this.#latest = unknown;
   }
 
-  /** Whether a record that is known under this sequence is for certain not the one of this time. */
+  /**
+   * Whether a record that is known under this sequence is for certain not the one of this time. Under a number that is known to have
+   * none, and where each has its mark, any record is another one, whatever its time: a clock may have been set back.
+   */
   differs(sequence: number, time: number): boolean {
+    if (time > this.#latest) return true;
     const at = this.#find(sequence);
-    return time > this.#latest || (this.#sequences[at] === sequence && this.#times[at] !== time);
+    if (this.#sequences[at] === sequence) return this.#times[at] !== time;
+    return this.#latest < unknown && this.#isExact(sequence);
   }
 
   /** Whether a record that is known under this sequence may be the one of this time: it is not earlier nor later than its neighbours. */

@@ -26,10 +26,8 @@ export class WitnessHistory {
     // Slot k is overwritten every 2^(k+1) additions.
     const zeros = 31 - Math.clz32(this.#count & -this.#count);
     this.#slots[Math.min(zeros, slots - 1)] = witness;
-    if (this.#slots[0]?.position.incarnation !== witness.position.incarnation) {
-      for (let i = 0; i < slots; i++)
-        if (this.#slots[i]?.position.incarnation !== witness.position.incarnation) this.#slots[i] = undefined;
-    }
+    for (let i = 0; i < slots; i++)
+      if (this.#slots[i]?.position.incarnation !== witness.position.incarnation) this.#slots[i] = undefined;
   }
 
   /** Newest first, all of one incarnation. */

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { call, messageAt, messageFrom } from '../../src/brokers/nats/api.ts';
 import { proveStart, stillTheSame } from '../../src/brokers/nats/source-proof.ts';
 import { type Position, payloadDigest, type Witness } from '../../src/wire/position.ts';
@@ -11,6 +11,8 @@ await eachServer('ends', (binary) => {
   let nc: Client;
   let stream: string;
   let streams = 0;
+  /** Of the stream as it was made. */
+  let label: string;
   beforeAll(async () => {
     server = await startNats({ binary });
     nc = await client(server.url);
@@ -23,9 +25,10 @@ await eachServer('ends', (binary) => {
     stream = `S${++streams}`;
     await makeStream(nc, { name: stream });
     await publishAll(nc, 1, 100, numbered(`${stream}.a`));
+    label = Math.floor(Date.parse((await infoOf(nc, stream)).created)).toString(36);
   });
 
-  const at = (sequence: number, incarnation = 'inc'): Position => ({ incarnation, sequence });
+  const at = (sequence: number, incarnation = label): Position => ({ incarnation, sequence });
 
   async function witness(sequence: number, change: Partial<Witness> = {}): Promise<Witness> {
     const found = await messageAt(nc, api, stream, sequence);
@@ -56,6 +59,8 @@ await eachServer('ends', (binary) => {
     test('the newest witness that can speak decides', async () => {
       const [w50, w80] = [await witness(50), await witness(80)];
       expect(await prove(at(90), [w80, w50])).toEqual({ at: at(90) });
+      const { seconds, nanos } = w80;
+      expect(await prove(at(80), [w80, w50])).toEqual({ at: at(80), time: { seconds, nanos } });
       // Deleted since: it proves nothing, the older one does.
       await call(nc, `${api}.STREAM.MSG.DELETE.${stream}`, { seq: 80 });
       expect(await prove(at(90), [w80, w50])).toEqual({ at: at(90) });
@@ -70,7 +75,7 @@ await eachServer('ends', (binary) => {
       const start = await prove(at(90), [await witness(90, change), await witness(70), await witness(30)]);
       expect(start.gap).toMatchObject({ after: at(90), upTo: { sequence: 70 }, reason: 'regressed' });
       expect(start.at).toEqual(start.gap!.upTo);
-      expect(start.at.incarnation).not.toBe('inc');
+      expect(start.at.incarnation).not.toBe(label);
     });
 
     test('a stream that ends before the cursor lost its tail, whatever older records say', async () => {
@@ -80,15 +85,27 @@ await eachServer('ends', (binary) => {
     });
 
     test('lanes of a stream that was made anew call it as one does that begins there; one that lost all it held, by a new name', async () => {
-      const fresh = (await prove(undefined, [])).at.incarnation;
-      const cursor = { incarnation: 'kb0000000', sequence: 200 };
-      for (const known of [cursor, { ...cursor, sequence: 300 }])
-        expect((await prove(known, [])).at).toEqual({ incarnation: fresh, sequence: 0 });
-      const again = [
-        { incarnation: fresh, sequence: 200 },
-        { incarnation: `${(Date.now() + 60_000).toString(36)}x1`, sequence: 200 },
-      ];
-      for (const known of again) expect((await prove(known, [])).at.incarnation).toMatch(/^[a-z0-9]{9,11}$/);
+      for (const sequence of [20, 200, 300]) expect((await prove(at(sequence, 'kb0000000'), [])).at).toEqual(at(0));
+      for (const known of [label, `${label}x1`])
+        expect((await prove(at(200, known), [])).at.incarnation).toMatch(new RegExp(`^${label}[a-z0-9]{4}$`));
+    });
+
+    test('I9: a label is not given again when the clock is set back', async () => {
+      const now = vi.spyOn(Date, 'now').mockReturnValue(0);
+      const { incarnation } = (await prove(at(200, `${label}9zz9`), [])).at;
+      now.mockRestore();
+      expect([label, `${label}9zz9`]).not.toContain(incarnation);
+    });
+
+    test('a cursor that nothing is left to prove is believed of the stream that gave it its label, and of no other', async () => {
+      expect(await prove(at(60), [])).toEqual({ at: at(60) });
+      expect(await prove(at(60, `${label}9zz9`), [])).toEqual({ at: at(60, `${label}9zz9`) });
+      const gone = await witness(60, { position: at(60, 'kb0000000') });
+      await call(nc, `${api}.STREAM.MSG.DELETE.${stream}`, { seq: 60 });
+      expect(await prove(gone.position, [gone])).toEqual({
+        at: at(0),
+        gap: { after: gone.position, upTo: at(0), reason: 'recreated' },
+      });
     });
 
     test('witnesses of an earlier incarnation say nothing', async () => {

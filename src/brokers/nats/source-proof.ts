@@ -6,9 +6,17 @@ import type { Failure, Reason } from '../../wire/reasons.ts';
 import { messageAt, type StreamInfo, streamInfo } from './api.ts';
 import { resolveStart } from './source-start.ts';
 
+/** When a record was stored, by which it is known again (Unix time). */
+export interface RecordTime {
+  readonly seconds: number;
+  readonly nanos: number;
+}
+
 /** Where a source goes on, and the gap before that if there is one. */
 export interface ProvenStart {
   readonly at: Position;
+  /** When the record at `at` was stored, if a witness has proven it. */
+  readonly time?: RecordTime;
   readonly gap?: { readonly after: Position; readonly upTo: Position; readonly reason: Reason };
   /** The lane begins here: the sink has to know where before the first record. */
   readonly begins?: true;
@@ -57,10 +65,15 @@ export async function proveStart(
       forked = true;
       continue;
     }
-    if (!forked) return withLoss(cursor, first);
-    const upTo = { incarnation: newIncarnation(), sequence: witness.position.sequence };
-    return { at: upTo, gap: { after: cursor, upTo, reason: 'regressed' } };
+    const { position, seconds, nanos } = witness;
+    const time = { seconds, nanos };
+    if (!forked) return { ...withLoss(cursor, first), ...(position.sequence === cursor.sequence ? { time } : {}) };
+    const upTo = { incarnation: newIncarnation(info), sequence: position.sequence };
+    return { at: upTo, time, gap: { after: cursor, upTo, reason: 'regressed' } };
   }
+  // Nothing is left to prove it by, or there never was, where a lane began or went on behind what was lost. If it is read again without
+  // need, what the sink has stored is known by its time.
+  if (cursor.sequence > 0 && !cursor.incarnation.startsWith(createdLabel(info))) forked = true;
   if (!forked) return withLoss(cursor, first);
   const upTo = { incarnation: remadeIncarnation(info, cursor), sequence: Math.max(0, first - 1) };
   return { at: upTo, gap: { after: cursor, upTo, reason: 'recreated' } };
@@ -79,7 +92,7 @@ export interface Seen {
   /** Sequence of the last message it read, or behind which it was to begin. */
   readonly sequence: number;
   /** Time of that message, if it was read. */
-  readonly time: { readonly seconds: number; readonly nanos: number } | undefined;
+  readonly time: RecordTime | undefined;
 }
 
 /**
@@ -112,26 +125,25 @@ export async function stillTheSame(
 }
 
 /**
- * A label that no other incarnation of the stream has: the time it was noticed, and some randomness. Lanes that notice the same each take
- * one of their own; that their records are the same is told by sequence and time.
+ * A label that no other incarnation has: that of the stream as it was made, and some randomness. Lanes that notice the same each take
+ * one of their own; that their records are the same is told by sequence and time. The own clock takes no part: set back, it would give a
+ * label again (I9).
  */
-function newIncarnation(): string {
-  return `${Date.now().toString(36)}${randomInt(36 ** 3).toString(36)}`;
+function newIncarnation(info: StreamInfo): string {
+  const random = randomInt(36 ** 4).toString(36);
+  return `${createdLabel(info)}${random.padStart(4, '0')}`;
 }
 
-/** The label of a stream as it was made. */
+/** The label of a stream as it was made, with which all its labels begin. */
 function createdLabel({ created }: StreamInfo): string {
   return Math.floor(Date.parse(created)).toString(36);
 }
 
 /**
- * The label for a stream that holds nothing of what it held. Made after the cursor got its label, it is the one that a lane takes which
- * begins there. A stream of the same age as before has had that one already.
+ * The label for a stream that holds nothing of what it held: of one that was made since the cursor got its label, the one that a lane takes
+ * which begins there.
  */
 function remadeIncarnation(info: StreamInfo, { incarnation }: Position): string {
-  // Every label begins with the time of its making, as this many digits.
   const label = createdLabel(info);
-  return Number.parseInt(incarnation.slice(0, label.length), 36) < Number.parseInt(label, 36)
-    ? label
-    : newIncarnation();
+  return incarnation.startsWith(label) ? newIncarnation(info) : label;
 }
