@@ -50,6 +50,8 @@ export class ControlSession {
   #echo: { readonly sentMs: number; readonly atMs: number } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #hasGreeted = false;
+  /** The own greeting is on its way. */
+  #isOpen = false;
   #declarations = 0;
   #declarationsSinceMs = performance.now();
   #over = false;
@@ -95,17 +97,17 @@ export class ControlSession {
   greet(): void {
     if (this.#hasGreeted) return;
     this.#hasGreeted = true;
-    this.send({
-      kind: 'greeting',
-      minVersion: protocolVersions.min,
-      maxVersion: protocolVersions.max,
-      beatMs,
-      ...this.#options.greeting(),
+    const { min: minVersion, max: maxVersion } = protocolVersions;
+    const frame = { kind: 'greeting', minVersion, maxVersion, beatMs, ...this.#options.greeting() } as const;
+    // From here on an answer is due. Before, the channel is still being opened, and says itself when that fails.
+    this.send(frame, () => {
+      this.#isOpen = true;
+      this.#heardMs = performance.now();
     });
   }
 
-  send(frame: ControlFrame): void {
-    if (!this.#over) this.#channel?.send(encodeControl(frame));
+  send(frame: ControlFrame, onTaken?: () => void): void {
+    if (!this.#over) this.#channel?.send(encodeControl(frame), onTaken);
   }
 
   /** Ends, telling the peer why. */
@@ -186,6 +188,7 @@ export class ControlSession {
   }
 
   #beat(): void {
+    if (this.#hasGreeted && !this.#isOpen && this.#greeting === undefined) return;
     const nowMs = performance.now();
     const silence = (this.#greeting?.beatMs ?? beatMs) * missedBeats;
     if (nowMs - this.#heardMs > (this.#greeting === undefined ? greetingTimeoutMs : Math.max(silence, beatMs))) {

@@ -139,7 +139,7 @@ export class LaneRunner {
     const old = this.#session;
     if (hello.session !== this.#name) this.#moved();
     // What the other end said over the old connection may come later than this.
-    else if (this.#live) this.#move({ reason: 'rotated', detail: 'the peer moved the session' });
+    else if (this.isLive) this.#move({ reason: 'rotated', detail: 'the peer moved the session' });
     this.#name = hello.session;
     old?.finish({ reason: 'superseded', detail: 'the peer opened a newer session' });
     const session = this.#begin();
@@ -263,13 +263,14 @@ export class LaneRunner {
    * time and again would have it dial in a storm.
    */
   #isMove({ reason }: Failure): boolean {
-    if (!this.#live || !this.#peerUp || this.#stopped || this.#draining) return false;
+    if (!this.isLive || !this.#peerUp || this.#stopped || this.#draining) return false;
     if (this.#settling === undefined) return this.#options.open() === undefined && reason === 'rotated';
     // A sender that knows no other reason says that it is draining.
     return reason === 'rotated' || reason === 'draining';
   }
 
   #move(failure: Failure): void {
+    this.#moved();
     clearTimeout(this.#settling);
     this.#settling = undefined;
     this.#session = undefined;

@@ -31,6 +31,8 @@ export interface DaemonOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** More arguments of `causeway run`. */
   readonly args?: readonly string[];
+  /** Another program than `causeway`, from source: its path in the project. */
+  readonly program?: string;
 }
 
 /** Daemons that this process has started and not yet ended, so that none survives it. */
@@ -85,10 +87,10 @@ export class DaemonProcess {
   /** Starts it and does not wait for anything. */
   async launch(): Promise<void> {
     if (this.running) throw new Error(`the daemon of ${this.cluster} runs already`);
-    const { file, logFile, env, args: more = [] } = this.#options;
+    const { file, logFile, env, program, args: more = [] } = this.#options;
     const log = openSync(logFile, 'a');
     try {
-      const [command, ...args] = [...(await withParent()), process.execPath, ...main(), 'run', file, ...more];
+      const [command, ...args] = [...(await withParent()), process.execPath, ...main(program), 'run', file, ...more];
       const child = spawn(command!, args, {
         stdio: ['ignore', log, log],
         env: { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: process.env.TMPDIR, ...env },
@@ -203,7 +205,8 @@ export class DaemonProcess {
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 /** Built, as it ships, if that is current (`npm test` builds first); else from source. Loading source costs more time. */
-function main(): readonly string[] {
+function main(program: string | undefined): readonly string[] {
+  if (program !== undefined) return fromSource(program);
   const stamp = at('dist/.build-stamp');
   const newest = (dir: string): number =>
     Math.max(
@@ -213,7 +216,11 @@ function main(): readonly string[] {
     );
   built ??= existsSync(stamp) && statSync(stamp).mtimeMs > newest(at('src'));
   if (built) return [at('dist/main.js')];
-  return ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href, at('src/main.ts')];
+  return fromSource('src/main.ts');
+}
+
+function fromSource(path: string): readonly string[] {
+  return ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href, at(path)];
 }
 
 let built: boolean | undefined;

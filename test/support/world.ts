@@ -39,6 +39,8 @@ export interface ClusterSpec {
   readonly env?: Readonly<Record<string, string>>;
   /** More arguments of `causeway run`. */
   readonly args?: readonly string[];
+  /** Another program than `causeway`, from source. */
+  readonly program?: string;
 }
 
 export interface WorldOptions {
@@ -275,6 +277,7 @@ export class World implements AsyncDisposable {
             logFile: join(this.dir, `${name}.log`),
             ...(spec.env === undefined ? {} : { env: spec.env }),
             ...(spec.args === undefined ? {} : { args: spec.args }),
+            ...(spec.program === undefined ? {} : { program: spec.program }),
           }),
           topology: {
             version: 1,
