@@ -14,7 +14,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/presubmit/**/*.test.ts'],
+          include: ['{src,scripts,bench,test/presubmit,test/support}/**/*.test.ts'],
           globalSetup,
           setupFiles: [endWithVitest],
           testTimeout: 20_000,

@@ -2,7 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { endpointText } from '../src/topology/endpoint.ts';
+import type { Address } from '../src/topology/plan.ts';
 import { until } from '../test/support/until.ts';
+import type { Place } from './line.ts';
 
 const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const readyLimitMs = 30_000;
@@ -18,8 +21,9 @@ export interface DaemonOptions {
   readonly cluster: string;
   /** Topology file. */
   readonly file: string;
-  /** Port of its monitor on 127.0.0.1. */
-  readonly monitorPort: number;
+  /** Address of its monitor. */
+  readonly monitor: Address;
+  readonly place: Place;
   /** Folder for its log. */
   readonly dir: string;
   /** Options of Node.js itself. */
@@ -39,7 +43,13 @@ export class DaemonProcess {
     this.#options = options;
     this.#logFile = join(options.dir, `${options.cluster}.log`);
     const log = openSync(this.#logFile, 'w');
-    this.#child = spawn(process.execPath, [...options.nodeOptions, main, 'run', options.file], {
+    const [command, args] = options.place.command(process.execPath, [
+      ...options.nodeOptions,
+      main,
+      'run',
+      options.file,
+    ]);
+    this.#child = spawn(command, args, {
       stdio: ['ignore', log, log],
       env: { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: process.env.TMPDIR },
     });
@@ -104,6 +114,6 @@ export class DaemonProcess {
   }
 
   #get(path: string): Promise<Response> {
-    return fetch(`http://127.0.0.1:${this.#options.monitorPort}${path}`, { signal: AbortSignal.timeout(2000) });
+    return fetch(`http://${endpointText(this.#options.monitor)}${path}`, { signal: AbortSignal.timeout(2000) });
   }
 }

@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect, type NatsConnection } from 'nats';
 import { cpuMicros, peakRssBytes } from './cpu.ts';
 import { fillStream } from './fill.ts';
 import { findDifference } from './oracle.ts';
 import type { Workload } from './payloads.ts';
 import { type Role, type System, sinkStream, sourceStream } from './system.ts';
+import { Watch } from './watch.ts';
 
 /** How often the sink stream is asked how many records it holds: 1 % of a core, and the error of a run's ends. */
 const pollMs = 10;
@@ -86,31 +86,4 @@ interface Sample {
 function steadyRate(warm: Sample | undefined, last: Sample): number | undefined {
   if (warm === undefined || warm === last) return undefined;
   return (last.stored - warm.stored) / ((last.atMs - warm.atMs) / 1000);
-}
-
-/** Asks how many records the sink stream holds, at the price of one small request. */
-class Watch {
-  readonly #connection: NatsConnection;
-
-  private constructor(connection: NatsConnection) {
-    this.#connection = connection;
-  }
-
-  static async open(url: string): Promise<Watch> {
-    return new Watch(await connect({ servers: url }));
-  }
-
-  async stored(): Promise<number> {
-    const answer = await this.#connection.request(`$JS.API.STREAM.INFO.${sinkStream}`, '', { timeout: 10_000 });
-    const { state, error } = answer.json<{
-      readonly state?: { readonly messages: number };
-      readonly error?: { readonly description: string };
-    }>();
-    if (state === undefined) throw new Error(`asking for ${sinkStream}: ${error?.description}`);
-    return state.messages;
-  }
-
-  close(): Promise<void> {
-    return this.#connection.close();
-  }
 }

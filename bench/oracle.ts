@@ -7,14 +7,21 @@ const silenceMs = 30_000;
 
 /**
  * Reads a stream from its first record to its last and compares it with the workload: every record once, in order, with
- * its subject and every byte of its payload. Gives the first difference, or undefined.
+ * its subject and every byte of its payload. Gives the first difference, or undefined. `growing`: the stream may hold more by now,
+ * and is read as far as the workload goes.
  */
-export async function findDifference(url: string, stream: string, workload: Workload): Promise<string | undefined> {
+export async function findDifference(
+  url: string,
+  stream: string,
+  workload: Workload,
+  { growing = false } = {},
+): Promise<string | undefined> {
   const { kind, payloadBytes, records } = workload;
   const connection = await connect({ servers: url });
   try {
     const { state } = await (await jetstreamManager(connection)).streams.info(stream);
-    if (state.messages !== records) return `${stream} holds ${state.messages} records, not ${records}`;
+    if (growing ? state.messages < records : state.messages !== records)
+      return `${stream} holds ${state.messages} records, not ${records}`;
     const expected = Buffer.allocUnsafe(payloadBytes);
     let seen = 0;
     let heardMs = performance.now();

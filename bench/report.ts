@@ -9,6 +9,16 @@ export interface SizeResult {
   readonly runs: Readonly<Record<SystemName, readonly (Figures | undefined)[]>>;
 }
 
+/** What a bench gives. */
+export interface BenchReport {
+  /** What was done, a line each. */
+  readonly notes: readonly string[];
+  /** Tables. */
+  readonly text: string;
+  /** Runs that failed. */
+  readonly failures: number;
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { jetstreamManager, StorageType } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import { writeCerts } from '../src/security/make-certs.ts';
+import { endpointText } from '../src/topology/endpoint.ts';
 import { type NatsServer, startNats } from '../test/support/nats-launcher.ts';
 import { tempDir } from '../test/support/temp.ts';
 import { until } from '../test/support/until.ts';
+import { direct, type Line, serverAt } from './line.ts';
 import { type Role, type System, sinkStream, sourceStream } from './system.ts';
 
 const trustDomain = 'bench';
@@ -12,13 +14,15 @@ const trustDomain = 'bench';
 export interface SourcesOptions {
   /** A leaf node without TLS, which is less work than Causeway does. */
   readonly plainLeaf: boolean;
+  /** Default: the loopback device. */
+  readonly line?: Line;
 }
 
 /**
  * What NATS has of its own: the plant's server is a leaf node of the hub's, with a JetStream domain of its own, and a
  * stream of the hub sources the plant's. With mutual TLS between them, as Causeway has it.
  */
-export async function startSources({ plainLeaf }: SourcesOptions): Promise<System> {
+export async function startSources({ plainLeaf, line = direct }: SourcesOptions): Promise<System> {
   const dir = await tempDir('sources');
   const servers: NatsServer[] = [];
   const end = async (): Promise<void> => {
@@ -26,7 +30,7 @@ export async function startSources({ plainLeaf }: SourcesOptions): Promise<Syste
     await dir.remove();
   };
   try {
-    const clusters = ['hub', 'plant'].map((cluster) => ({ cluster }));
+    const clusters = ['hub', 'plant'].map((cluster) => ({ cluster, hosts: [line.listenHost] }));
     await writeCerts(dir.path, { trustDomain, clusters });
     const tls = (cluster: string): string => {
       if (plainLeaf) return '';
@@ -35,15 +39,20 @@ export async function startSources({ plainLeaf }: SourcesOptions): Promise<Syste
     };
     const hub = await startNats({
       name: 'hub',
+      host: line.hub.host,
+      binary: await serverAt(line.hub, dir.path),
       jetstream: { domain: 'hub' },
-      config: `leafnodes { listen: "127.0.0.1:-1", ${tls('hub')} }`,
+      config: `leafnodes { listen: "${line.listenHost}:-1", no_advertise: true, ${tls('hub')} }`,
     });
     servers.push(hub);
     const scheme = plainLeaf ? 'nats-leaf' : 'tls';
+    const reached = endpointText(await line.reach(leafPort(hub)));
     const plant = await startNats({
       name: 'plant',
+      host: line.plant.host,
+      binary: await serverAt(line.plant, dir.path),
       jetstream: { domain: 'plant' },
-      config: `leafnodes { reconnect: 1, remotes: [ { url: "${scheme}://127.0.0.1:${leafPort(hub)}", ${tls('plant')} } ] }`,
+      config: `leafnodes { reconnect: "1s", remotes: [ { url: "${scheme}://${reached}", ${tls('plant')} } ] }`,
     });
     servers.push(plant);
     await until(async () => (await leafCount(hub)) === 1, { what: 'the leaf node to connect' });

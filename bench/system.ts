@@ -4,7 +4,8 @@ import type { NatsServer } from '../test/support/nats-launcher.ts';
 export const roles = ['source server', 'source daemon', 'sink daemon', 'sink server'] as const;
 export type Role = (typeof roles)[number];
 
-export type SystemName = 'causeway' | 'sources';
+export const systemNames = ['causeway', 'sources'] as const;
+export type SystemName = (typeof systemNames)[number];
 
 /** Stream A, at the server of the plant, and stream B, at the server of the hub. */
 export const sourceStream = 'TELEMETRY';

@@ -40,6 +40,9 @@ const commands = {
     return (await runNode(['--import', 'tsx', at('bench/run.ts'), ...args])).code;
   },
 
+  /** Memory over minutes: a bench that takes part in no other run. */
+  'test:soak': (args) => commands.bench(['soak', ...args]),
+
   /** Seeds of the simulation, as many or as long as one likes. It needs no server. */
   async sim(args) {
     await prepare({ aloud: true, skip: true });

@@ -34,6 +34,8 @@ export interface NatsOptions {
   readonly leafListen?: boolean;
   /** Dial hubs as a leaf node. */
   readonly leafRemotes?: readonly { readonly url: string; readonly account?: string; readonly credentials?: string }[];
+  /** Address of this machine to listen on. Default 127.0.0.1. */
+  readonly host?: string;
   /** Client port; default a free one. */
   readonly port?: number;
   readonly cluster?: { readonly name: string; readonly port: number; readonly routes: readonly string[] };
@@ -72,7 +74,7 @@ export class NatsServer implements AsyncDisposable {
 
   /** `nats://127.0.0.1:PORT`, the same over restarts. */
   get url(): string {
-    return `nats://127.0.0.1:${this.port}`;
+    return `nats://${this.#host}:${this.port}`;
   }
 
   get port(): number {
@@ -82,12 +84,16 @@ export class NatsServer implements AsyncDisposable {
 
   /** HTTP monitoring of the server, such as `${monitorUrl}/varz`. */
   get monitorUrl(): string {
-    return `http://127.0.0.1:${this.#pinned.monitor}`;
+    return `http://${this.#host}:${this.#pinned.monitor}`;
   }
 
   get leafUrl(): string {
     if (this.#pinned.leaf === undefined) throw new Error(`${this.name} takes no leaf nodes`);
     return `nats-leaf://127.0.0.1:${this.#pinned.leaf}`;
+  }
+
+  get #host(): string {
+    return this.#options.host ?? '127.0.0.1';
   }
 
   /** 0 while it does not run. */
@@ -204,8 +210,8 @@ export class NatsServer implements AsyncDisposable {
     return renderConfig(
       {
         server_name: this.name,
-        listen: `127.0.0.1:${this.#pinned.client ?? -1}`,
-        http: `127.0.0.1:${this.#pinned.monitor ?? -1}`,
+        listen: `${this.#host}:${this.#pinned.client ?? -1}`,
+        http: `${this.#host}:${this.#pinned.monitor ?? -1}`,
         ports_file_dir: portsDir,
         pid_file: join(this.#dir.path, 'nats-server.pid'),
         jetstream:
