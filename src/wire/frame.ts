@@ -174,7 +174,7 @@ export function decodeFrame(bytes: Buffer): Frame | undefined {
     }
     case 'gap': {
       const gap = body.value;
-      if (!gap.after || !gap.upto || !isReason(gap.reason)) throw new FailureError('bad-frame', 'incomplete gap');
+      if (!gap.after || !gap.upto || gap.reason === '') throw new FailureError('bad-frame', 'incomplete gap');
       return {
         kind: 'gap',
         epoch: toNumber(gap.epoch),
@@ -182,7 +182,8 @@ export function decodeFrame(bytes: Buffer): Frame | undefined {
         stripe: gap.stripe,
         after: position(gap.after),
         upTo: position(gap.upto),
-        reason: gap.reason,
+        // Why a newer peer has them no more may be a word that we do not know; they are gone all the same.
+        reason: isReason(gap.reason) ? gap.reason : 'purged',
       };
     }
     case 'ack': {
