@@ -271,13 +271,11 @@ export class World implements AsyncDisposable {
           server,
           file,
           daemon: new DaemonProcess({
+            ...spec,
             cluster: name,
             file,
             monitorPort: monitor.get(name)!,
             logFile: join(this.dir, `${name}.log`),
-            ...(spec.env === undefined ? {} : { env: spec.env }),
-            ...(spec.args === undefined ? {} : { args: spec.args }),
-            ...(spec.program === undefined ? {} : { program: spec.program }),
           }),
           topology: {
             version: 1,
