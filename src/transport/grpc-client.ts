@@ -92,8 +92,11 @@ class GrpcDialer implements Dialer {
     this.#current = undefined;
   }
 
-  /** Tries the addresses one after the other; `failed` says which of them have failed for this channel, and how. */
-  #attempt(channel: GrpcChannel, choose: Choose, failed: Map<number, Failure>): void {
+  /**
+   * Tries the addresses one after the other; `failed` says which of them have failed for this channel, and how; `again`, that the attempt
+   * before this was overtaken, which happens once.
+   */
+  #attempt(channel: GrpcChannel, choose: Choose, failed: Map<number, Failure>, again = false): void {
     const connection = choose(failed);
     if ('reason' in connection) {
       channel.over(connection);
@@ -120,6 +123,14 @@ class GrpcDialer implements Dialer {
         else this.#attempt(channel, choose, failed);
       },
       lost: () => this.#drop(connection),
+      ...(again
+        ? {}
+        : {
+            overtaken: () => {
+              this.#drop(connection);
+              if (!channel.isEnded) this.#attempt(channel, choose, failed, true);
+            },
+          }),
     });
   }
 

@@ -15,6 +15,7 @@ import type { PeerIdentity } from './channel.ts';
 import type { CallPort, GrpcChannel } from './grpc-channel.ts';
 import { clientOptions, type Tuning } from './grpc-options.ts';
 import { carriedFailure, failureOfStatus } from './grpc-status.ts';
+import { knock } from './knock.ts';
 import { methodPaths } from './methods.ts';
 import { proxyTo } from './proxy.ts';
 import { Road } from './road.ts';
@@ -39,6 +40,11 @@ export interface AttemptEvents {
   refused(failure: Failure, final: boolean): void;
   /** The connection broke under a stream that had been accepted. */
   lost(): void;
+  /**
+   * The network has returned while TCP waits to ask once more: a new connection will be there sooner. The attempt is over. Absent: TCP is
+   * waited for.
+   */
+  readonly overtaken?: () => void;
 }
 
 /** One TLS connection to one address with one certificate: a gRPC client, closed when it is retired and its last stream is over. */
@@ -103,12 +109,18 @@ export class Connection {
       given = failure;
       call.cancel();
     };
+    let overtaken = false;
+    const stopKnocking = this.#knock(events.overtaken, () => {
+      overtaken = true;
+      call.cancel();
+    });
     const timer = setTimeout(() => give(this.#silence(timeoutMs)), timeoutMs);
     timer.unref();
     channel.opening(() => call.cancel());
 
     call.on('metadata', () => {
       clearTimeout(timer);
+      stopKnocking?.();
       if (channel.isEnded) return;
       const peer = this.#peerOf(call);
       if ('reason' in peer) return give(peer);
@@ -132,8 +144,10 @@ export class Connection {
     });
     call.on('status', (ended: StatusObject) => {
       clearTimeout(timer);
+      stopKnocking?.();
       cancelExpiry?.();
       this.#release();
+      if (overtaken) return;
       status = ended;
       if (ended.code === statusCode.OK) {
         // Frames may still wait in the call's buffer; its end comes after them.
@@ -146,6 +160,20 @@ export class Connection {
       if (ended.code === statusCode.UNAVAILABLE && carried === undefined) events.lost();
       channel.over(failure);
     });
+  }
+
+  /** Knocks where TCP has no answer yet. */
+  #knock(overtaken: (() => void) | undefined, giveUp: () => void): (() => void) | undefined {
+    const road = this.#road;
+    if (overtaken === undefined || 'path' in road.next) return undefined;
+    return knock(
+      road.next,
+      () => !road.isReached,
+      () => {
+        giveUp();
+        overtaken();
+      },
+    );
   }
 
   #release(): void {

@@ -31,6 +31,8 @@ const lingerMs = 1000;
  */
 export class Road {
   /** What gRPC shall connect to: the address, or the proxy in front of it. */
+  readonly next: Endpoint;
+  /** The same, as gRPC writes it. */
   readonly target: string;
   readonly credentials: ChannelCredentials;
   /** Name sent in TLS (SNI) and as the HTTP/2 authority: the host that was dialled, or the cluster where that is no name. */
@@ -42,6 +44,7 @@ export class Road {
   readonly #given = new Set<Socket>();
   #failure: Failure | undefined;
   #closed = false;
+  #isReached = false;
   #stage: 'to the proxy' | 'asking the proxy' | 'through' = 'through';
 
   /** Throws if the certificates cannot be used. */
@@ -52,8 +55,8 @@ export class Road {
     this.#context = createSecureContext({ cert, key, ca, minVersion: 'TLSv1.3' });
     // RFC 6066 has no addresses as server names, and Node warns about them.
     this.serverName = 'path' in endpoint || isIP(endpoint.host) !== 0 ? cluster : endpoint.host;
-    const next = proxy?.address ?? endpoint;
-    this.target = 'path' in next ? `unix:${next.path}` : `dns:${endpointText(next)}`;
+    this.next = proxy?.address ?? endpoint;
+    this.target = 'path' in this.next ? `unix:${this.next.path}` : `dns:${endpointText(this.next)}`;
     if (proxy !== undefined) this.#stage = 'to the proxy';
     this.credentials = this.#connecting(credentials.createFromSecureContext(this.#context));
   }
@@ -61,6 +64,11 @@ export class Road {
   /** Why the last attempt found nobody it could trust, as far as the road knows better than gRPC. */
   get failure(): Failure | undefined {
     return this.#failure;
+  }
+
+  /** Somebody has answered there: a TCP connection was made. */
+  get isReached(): boolean {
+    return this.#isReached;
   }
 
   /** What the last attempt was waiting for. */
@@ -98,6 +106,7 @@ export class Road {
   }
 
   async #connect(raw: Socket): Promise<TLSSocket> {
+    this.#isReached = true;
     this.#hold(this.#opening, raw);
     raw.on('error', () => {
       // Shows at what runs over it; here only so that it always has a listener.
