@@ -1,13 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { endpointText } from '../src/topology/endpoint.ts';
 import type { Address } from '../src/topology/plan.ts';
+import { daemonProgram } from '../test/support/daemon-process.ts';
 import { until } from '../test/support/until.ts';
 import type { Place } from './line.ts';
 
-const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const readyLimitMs = 30_000;
 const endLimitMs = 20_000;
 
