@@ -44,7 +44,7 @@ export class DaemonProcess {
     const log = openSync(this.#logFile, 'w');
     const [command, args] = options.place.command(process.execPath, [
       ...options.nodeOptions,
-      main,
+      ...daemonProgram(),
       'run',
       options.file,
     ]);

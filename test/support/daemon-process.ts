@@ -90,7 +90,14 @@ export class DaemonProcess {
     const { file, logFile, env, program, args: more = [] } = this.#options;
     const log = openSync(logFile, 'a');
     try {
-      const [command, ...args] = [...(await withParent()), process.execPath, ...main(program), 'run', file, ...more];
+      const [command, ...args] = [
+        ...(await withParent()),
+        process.execPath,
+        ...daemonProgram(program),
+        'run',
+        file,
+        ...more,
+      ];
       const child = spawn(command!, args, {
         stdio: ['ignore', log, log],
         env: { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: process.env.TMPDIR, ...env },
@@ -205,7 +212,7 @@ export class DaemonProcess {
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 /** Built, as it ships, if that is current (`npm test` builds first); else from source. Loading source costs more time. */
-function main(program: string | undefined): readonly string[] {
+export function daemonProgram(program?: string): readonly string[] {
   if (program !== undefined) return fromSource(program);
   const stamp = at('dist/.build-stamp');
   const newest = (dir: string): number =>
