@@ -55,7 +55,13 @@ export class ControlSession {
   #declarations = 0;
   #declarationsSinceMs = performance.now();
   #over = false;
+  /** Of the newest own beat. */
+  #sentMs = 0;
+  /** The peer was told that a new connection comes, in front of the beat of this time. */
+  #leaving: { readonly sentMs: number; readonly heard: () => void } | undefined;
   #isLeft = false;
+  /** The peer waits for the echo of its next beat. */
+  #owesEcho = false;
 
   constructor(options: ControlSessionOptions) {
     this.#options = options;
@@ -110,6 +116,16 @@ export class ControlSession {
     if (!this.#over) this.#channel?.send(encodeControl(frame), onTaken);
   }
 
+  /**
+   * Tells the peer that a new connection is about to take over; `heard` is called when the peer has answered, so that it takes the new one
+   * for that, however far behind this one is.
+   */
+  leave(heard: () => void): void {
+    this.send({ kind: 'drain', reason: 'rotated' });
+    this.#beat();
+    this.#leaving = { sentMs: this.#sentMs, heard };
+  }
+
   /** Ends, telling the peer why. */
   finish(failure: Failure): void {
     if (this.#over) return;
@@ -152,6 +168,7 @@ export class ControlSession {
       case 'drain':
         // If the peer's daemon stops, its lanes finish by themselves, and its Goodbye follows.
         this.#isLeft = frame.reason === 'rotated';
+        this.#owesEcho = this.#isLeft;
         return;
       case 'goodbye':
         this.#channel?.end();
@@ -181,10 +198,15 @@ export class ControlSession {
     const first = this.#echo === undefined;
     this.#echo = { sentMs, atMs: nowMs };
     // An answer to the peer's first beat gives it a round trip without waiting for our next one.
-    if (first) this.#beat();
+    if (first || this.#owesEcho) this.#beat();
+    this.#owesEcho = false;
     if (echoMs === 0) return;
     const rttMs = Math.max(0, nowMs - echoMs - heldMs);
     this.#options.measured({ rttMs, clockOffsetMs: wallMs + rttMs / 2 - Date.now() });
+    const leaving = this.#leaving;
+    if (leaving === undefined || echoMs < leaving.sentMs) return;
+    this.#leaving = undefined;
+    leaving.heard();
   }
 
   #beat(): void {
@@ -197,9 +219,11 @@ export class ControlSession {
       return;
     }
     if (!this.#hasGreeted) return;
+    // Two beats of one millisecond are told apart.
+    this.#sentMs = Math.max(this.#sentMs + 1, Math.round(nowMs));
     this.send({
       kind: 'beat',
-      sentMs: Math.round(nowMs),
+      sentMs: this.#sentMs,
       echoMs: this.#echo?.sentMs ?? 0,
       heldMs: this.#echo === undefined ? 0 : Math.round(nowMs - this.#echo.atMs),
       wallMs: Date.now(),

@@ -190,15 +190,18 @@ export class Peer {
     }, waitMs);
   }
 
-  /** Makes the connection anew while the present one carries everything. Both go to one daemon, which is told, so that it takes them for that. */
+  /** Makes the connection anew while the present one carries everything. */
   #rotate(): void {
     const { dialer } = this.#options;
+    const present = this.#session;
     if (this.#stopped || this.#incoming || !this.isUp || dialer?.openAnew === undefined) return;
-    this.#session?.send({ kind: 'drain', reason: 'rotated' });
-    const session = this.#make();
-    this.#next = session;
-    session.start(dialer.openAnew('control', session.events));
-    session.greet();
+    present?.leave(() => {
+      if (this.#stopped || this.#session !== present) return;
+      const session = this.#make();
+      this.#next = session;
+      session.start(dialer.openAnew!('control', session.events));
+      session.greet();
+    });
   }
 
   /** The present connection stays. */

@@ -56,7 +56,7 @@ async function rotated(cluster: TestCluster, times: number): Promise<void> {
 const lanesOf = async ({ daemon }: TestCluster): Promise<readonly LaneStatus[]> => (await daemon.status()).lanes;
 
 const bad = [
-  /"event":"(lane-ended|peer-disconnected|rotation-failed|connection-refused|name-taken|internal-error|transport-defect)"/,
+  /"event":"(lane-ended|peer-connected|peer-disconnected|rotation-failed|connection-refused|name-taken|internal-error|transport-defect)"/,
   /"to":"(disconnected|blocked|parked|starting)"/,
 ];
 
