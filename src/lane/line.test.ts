@@ -1,35 +1,38 @@
 import { describe, expect, test } from 'vitest';
-import { Line, type LineLimits, type LineShare, lineLimits } from './line.ts';
+import { Line, type LineShare, lineLimits } from './line.ts';
 
-/** A line of so many bytes per ms and a length in ms, each way. What is sent stands in one queue; arrivals are told at once. */
+const ackBytes = 100;
+/** The clock of the peer is ahead, and fast by a ten thousandth. */
+const peerMs = (nowMs: number) => 1_000_000 + 1.0001 * nowMs;
+
+/** What lies between two ends, in virtual time: one queue in each direction, and then its length. */
 class Wire {
   nowMs = 0;
   bytesPerMs: number;
   readonly lengthMs: number;
+  /** Of the end that is looked at, and of the other one, which may send, too. */
   readonly line: Line;
-  #freeMs = 0;
+  readonly far: Line;
+  readonly #freeMs = { there: 0, back: 0 };
   readonly #events: { readonly atMs: number; readonly run: () => void }[] = [];
 
-  constructor(bytesPerMs: number, lengthMs: number, limits: LineLimits = lineLimits) {
+  constructor(bytesPerMs: number, lengthMs: number) {
     this.bytesPerMs = bytesPerMs;
     this.lengthMs = lengthMs;
-    this.line = new Line(limits, () => this.nowMs);
+    this.line = new Line(lineLimits, () => this.nowMs);
+    this.far = new Line(lineLimits, () => peerMs(this.nowMs));
   }
 
-  /** Puts bytes on it; returns when the other end's word of their arrival is back. */
-  send(bytes: number, arrived: () => void): void {
-    this.#freeMs = Math.max(this.#freeMs, this.nowMs) + bytes / this.bytesPerMs;
-    this.at(this.#freeMs + 2 * this.lengthMs, arrived);
-  }
-
-  at(atMs: number, run: () => void): void {
+  send(way: 'there' | 'back', bytes: number, come: () => void): void {
+    this.#freeMs[way] = Math.max(this.#freeMs[way], this.nowMs) + bytes / this.bytesPerMs;
+    const atMs = this.#freeMs[way] + this.lengthMs;
     const place = this.#events.findLastIndex((event) => event.atMs <= atMs);
-    this.#events.splice(place + 1, 0, { atMs, run });
+    this.#events.splice(place + 1, 0, { atMs, run: come });
   }
 
-  /** Bytes that stand before the line. */
-  get queuedBytes(): number {
-    return Math.max(0, this.#freeMs - this.nowMs) * this.bytesPerMs;
+  /** How long what is sent now has to wait. */
+  queueMs(way: 'there' | 'back'): number {
+    return Math.max(0, this.#freeMs[way] - this.nowMs);
   }
 
   run(untilMs: number): void {
@@ -45,6 +48,7 @@ class Wire {
 /** A lane with more to send than the line takes, in records of a size, as long as its receiver has room. */
 class Lane {
   readonly #wire: Wire;
+  readonly #way: 'there' | 'back';
   readonly #share: LineShare;
   readonly #recordBytes: number;
   creditBytes: number;
@@ -52,11 +56,17 @@ class Lane {
   arrivedBytes = 0;
   largest = 0;
 
-  constructor(wire: Wire, recordBytes: number, creditBytes = Number.POSITIVE_INFINITY) {
+  constructor(
+    wire: Wire,
+    recordBytes: number,
+    creditBytes = Number.POSITIVE_INFINITY,
+    way: 'there' | 'back' = 'there',
+  ) {
     this.#wire = wire;
+    this.#way = way;
     this.#recordBytes = recordBytes;
     this.creditBytes = creditBytes;
-    this.#share = wire.line.join(() => this.go());
+    this.#share = (way === 'there' ? wire.line : wire.far).join(() => this.go());
   }
 
   go(): void {
@@ -66,11 +76,16 @@ class Lane {
       this.largest = Math.max(this.largest, bytes);
       this.sentBytes += bytes;
       this.#share.sent(bytes);
-      this.#wire.send(bytes, () => {
-        this.arrivedBytes += bytes;
-        this.#share.arrived(this.arrivedBytes);
-      });
+      this.#wire.send(this.#way, bytes, () => this.#come(bytes));
     }
+  }
+
+  /** At the other end. */
+  #come(bytes: number): void {
+    this.arrivedBytes += bytes;
+    const [upTo, there] = [this.arrivedBytes, this.#way === 'there'];
+    const atMs = Math.round(there ? peerMs(this.#wire.nowMs) : this.#wire.nowMs);
+    this.#wire.send(there ? 'back' : 'there', ackBytes, () => this.#share.arrived(upTo, atMs));
   }
 
   leave(): void {
@@ -87,10 +102,24 @@ describe('a slow line', () => {
     for (const lane of lanes) lane.go();
     for (let ms = 100; ms <= 120_000; ms += 100) {
       wire.run(ms);
-      expect(wire.queuedBytes / slow).toBeLessThan(3000);
-      expect(wire.queuedBytes).toBeGreaterThan(0);
-      expect(wire.line.inFlightBytes).toBeGreaterThan(0);
+      expect(wire.queueMs('there')).toBeLessThan(3000);
+      expect(wire.queueMs('there')).toBeGreaterThan(0);
     }
+  });
+
+  test('is full in both directions, although the word of what has arrived waits behind what the other end sends', () => {
+    const wire = new Wire(slow, 20);
+    const lane = (way: 'there' | 'back') => new Lane(wire, 250, Number.POSITIVE_INFINITY, way);
+    const [one, another, back] = [lane('there'), lane('there'), lane('back')];
+    for (const each of [one, another, back]) each.go();
+    // For half a day, in which the clocks drift apart by more than anything takes here.
+    const untilMs = 40_000_000;
+    for (let ms = 30_000; ms <= untilMs; ms += ms < 600_000 ? 100 : 1700) {
+      wire.run(ms);
+      expect(Math.max(wire.queueMs('there'), wire.queueMs('back'))).toBeLessThan(3000);
+    }
+    for (const bytes of [one.arrivedBytes + another.arrivedBytes, back.arrivedBytes])
+      expect(bytes).toBeGreaterThan(0.94 * slow * untilMs);
   });
 
   test('carries small batches, though a record that is larger travels as it is', () => {
@@ -176,13 +205,13 @@ describe('a fast line', () => {
     wire.run(10_000);
     wire.bytesPerMs = 100;
     wire.run(40_000);
-    expect(wire.queuedBytes / 100).toBeLessThan(2000);
-    expect(wire.queuedBytes).toBeGreaterThan(0);
+    expect(wire.queueMs('there')).toBeLessThan(2000);
+    expect(wire.queueMs('there')).toBeGreaterThan(0);
     wire.bytesPerMs = 1000;
     wire.run(45_000);
     const before = lane.arrivedBytes;
-    wire.run(46_000);
-    expect(lane.arrivedBytes - before).toBeGreaterThan(950_000);
+    wire.run(55_000);
+    expect(lane.arrivedBytes - before).toBeGreaterThan(9_500_000);
   });
 });
 

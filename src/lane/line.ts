@@ -6,12 +6,14 @@ export interface LineLimits {
 
 export const lineLimits: LineLimits = { unknownBytes: 8 * 1024, pieceBytes: 4 * 1024 };
 
-/** For so long a line may be busy with what was sent, beyond the time that it takes by itself, in ms. */
-const queueMs = 1000;
-/** Longer than that no line is taken to be by itself, in ms. */
-const maxLengthMs = 2000;
+/** For so long a line may be busy with what was sent, in ms. */
+const queueMs = 750;
+/** No longer than that a record and the word of its arrival are taken to be under way besides, in ms. */
+const maxTripMs = 3000;
 /** For how long the best delivery counts, in ms. */
 const memoryMs = 5000;
+/** The line is emptied so often to see how long its way is by itself, in ms: the clocks of the two ends do not run alike. */
+const seekMs = 300_000;
 /** A batch is no larger than this part of what may be on the line. */
 const piecesPerWindow = 4;
 
@@ -20,9 +22,17 @@ interface Flight {
   /** Bytes that the lane had sent with it. */
   readonly upTo: number;
   readonly sentMs: number;
-  /** What had arrived over the whole line when it was sent, and since when that was so. */
-  readonly delivered: number;
-  readonly deliveredMs: number;
+  /** Nothing was in front of it. */
+  readonly alone: boolean;
+  readonly since: Delivered;
+}
+
+/** What is known to have arrived over the whole line, and since when. */
+interface Delivered {
+  readonly bytes: number;
+  readonly atMs: number;
+  /** The same by the peer's clock; unknown where the line was empty until a batch was sent then. */
+  readonly peerMs?: number;
 }
 
 interface Delivery {
@@ -38,18 +48,21 @@ export interface LineShare {
   /** Whether a piece may be sent now. If not, it is told when its turn has come. */
   request(): boolean;
   sent(bytes: number): void;
-  /** So many bytes of the lane have arrived in this session. */
-  arrived(totalBytes: number): void;
+  /** So many bytes of the lane have arrived in this session, the last of them at `peerMs` by the peer's clock. */
+  arrived(totalBytes: number, peerMs: number): void;
   leave(): void;
 }
 
 /**
- * What all lanes to one peer have on their connection: bytes that were sent and have not arrived. It is kept to what the line
- * delivers in a second, over and above what it takes by itself, by the best delivery of the last seconds. On a fast line
- * that is more than any lane may send. On a slow one it is little, and so the signs of life, which wait behind it, are not late. Nothing
- * else but records is bounded here.
+ * What all lanes to one peer have on their connection: bytes that were sent and are not known to have arrived. It is kept to what
+ * the line delivers within `queueMs`, and while a batch and the word of its arrival are under way. On a fast line that is more than any
+ * lane may send. On a slow one it is little, and so the signs of life, which wait behind it, are not late.
  *
- * An estimate that is too low heals within a few round trips: the window grows by a second's worth with each.
+ * How fast it delivers is the best of the last seconds, by the peer's clock, since words of arrivals may come in bunches. How long a batch waited for others in front of it is what its way took longer
+ * than that of the quickest one: the peer tells when it came, by its own clock. That is not counted as being under way, or the
+ * window would grow with its own queue. The word of its arrival may wait, too, behind what the peer sends, and that is counted, or of two
+ * ends that send, one would have the line to itself. An estimate that is too low heals within a few round trips, since the window is larger
+ * than what is delivered in one.
  */
 export class Line {
   readonly #limits: LineLimits;
@@ -60,11 +73,14 @@ export class Line {
   #turn: Share | undefined;
   #distributing = false;
   #inFlightBytes = 0;
-  #delivered = 0;
-  #deliveredMs = 0;
+  #delivered: Delivered = { bytes: 0, atMs: 0 };
   /** The best first, each better than all that are newer. */
   readonly #deliveries: Delivery[] = [];
-  #lengthMs = maxLengthMs;
+  /** What a batch and the word of its arrival last took together, without the wait in the queue, in ms. */
+  #tripMs = 0;
+  /** The shortest way of a batch, from the clock here to the one there, in ms; sought last at `atMs`. */
+  #shortest = { ms: Number.POSITIVE_INFINITY, atMs: 0 };
+  #seeking = false;
   /** The tag of the lane that had the last turn (see Share.tag). */
   #tag = 0;
 
@@ -78,7 +94,7 @@ export class Line {
   get windowBytes(): number {
     const best = this.#deliveries[0];
     if (best === undefined) return this.#limits.unknownBytes;
-    return Math.max(this.#limits.pieceBytes, best.rate * (queueMs + this.#lengthMs));
+    return Math.max(this.#limits.pieceBytes, best.rate * (queueMs + this.#tripMs));
   }
 
   get inFlightBytes(): number {
@@ -98,36 +114,39 @@ export class Line {
 
   request(share: Share): boolean {
     // What was found out about it may no longer be true.
-    if (this.#inFlightBytes === 0 && this.#nowMs() - this.#deliveredMs > memoryMs) this.#forget();
-    const free = this.#inFlightBytes < this.windowBytes;
+    if (this.#inFlightBytes === 0 && this.#nowMs() - this.#delivered.atMs > memoryMs) this.#forget();
+    const free = this.#isFree();
     if (free && (this.#turn === share || this.#waiting.size === 0)) return true;
     if (this.#shares.has(share)) this.#waiting.add(share);
     return false;
   }
 
+  #isFree(): boolean {
+    return this.#seeking ? this.#inFlightBytes === 0 : this.#inFlightBytes < this.windowBytes;
+  }
+
   sent(share: Share, bytes: number): void {
     const nowMs = this.#nowMs();
+    const alone = this.#inFlightBytes === 0;
     // Nothing was delivered since because nothing was sent.
-    if (this.#inFlightBytes === 0) this.#deliveredMs = nowMs;
+    if (alone) this.#delivered = { bytes: this.#delivered.bytes, atMs: nowMs };
     this.#turn = undefined;
     this.#tag = Math.max(this.#tag, share.tag);
     share.tag = this.#tag + bytes;
     share.sentBytes += bytes;
     this.#inFlightBytes += bytes;
-    const { sentBytes: upTo } = share;
-    share.flights.push({ upTo, sentMs: nowMs, delivered: this.#delivered, deliveredMs: this.#deliveredMs });
+    share.flights.push({ upTo: share.sentBytes, sentMs: nowMs, alone, since: this.#delivered });
   }
 
-  arrived(share: Share, totalBytes: number): void {
+  arrived(share: Share, totalBytes: number, peerMs: number): void {
     if (totalBytes <= share.arrivedBytes || !this.#shares.has(share)) return;
     const bytes = totalBytes - share.arrivedBytes;
     share.arrivedBytes = totalBytes;
     this.#inFlightBytes -= bytes;
-    this.#delivered += bytes;
-    this.#deliveredMs = this.#nowMs();
+    this.#delivered = { bytes: this.#delivered.bytes + bytes, atMs: this.#nowMs(), peerMs };
     const covered = share.flights.findLastIndex(({ upTo }) => upTo <= totalBytes);
     const newest = share.flights.splice(0, covered + 1).at(-1);
-    if (newest !== undefined) this.#measure(newest);
+    if (newest !== undefined) this.#measure(newest, peerMs);
     this.#distribute();
   }
 
@@ -141,10 +160,15 @@ export class Line {
   }
 
   /** What was delivered while a batch was under way: that spans all that was on the line before it, so bursts even out. */
-  #measure({ sentMs, delivered, deliveredMs }: Flight): void {
-    const atMs = this.#deliveredMs;
-    this.#lengthMs = Math.min(this.#lengthMs, atMs - sentMs);
-    const rate = (this.#delivered - delivered) / Math.max(1, atMs - deliveredMs);
+  #measure({ sentMs, alone, since }: Flight, peerMs: number): void {
+    const { bytes, atMs } = this.#delivered;
+    const wayMs = peerMs - sentMs;
+    if (alone && this.#seeking) this.#shortest = { ms: wayMs, atMs };
+    this.#shortest.ms = Math.min(this.#shortest.ms, wayMs);
+    this.#seeking = atMs - this.#shortest.atMs > seekMs;
+    this.#tripMs = Math.min(maxTripMs, Math.max(0, atMs - sentMs - (wayMs - this.#shortest.ms)));
+    const tookMs = since.peerMs === undefined ? atMs - since.atMs : peerMs - since.peerMs;
+    const rate = (bytes - since.bytes) / Math.max(1, tookMs);
     const kept = this.#deliveries;
     while ((kept.at(-1)?.rate ?? Number.POSITIVE_INFINITY) <= rate) kept.pop();
     kept.push({ atMs, rate });
@@ -153,14 +177,16 @@ export class Line {
 
   #forget(): void {
     this.#deliveries.length = 0;
-    this.#lengthMs = maxLengthMs;
+    this.#tripMs = 0;
+    this.#shortest = { ms: Number.POSITIVE_INFINITY, atMs: this.#nowMs() };
+    this.#seeking = false;
   }
 
   /** As long as there is room, a piece each for those that wait, first for who has had the least. */
   #distribute(): void {
     if (this.#distributing) return;
     this.#distributing = true;
-    while (this.#waiting.size > 0 && this.#inFlightBytes < this.windowBytes) {
+    while (this.#waiting.size > 0 && this.#isFree()) {
       let next: Share | undefined;
       for (const share of this.#waiting) if (next === undefined || share.tag < next.tag) next = share;
       this.#waiting.delete(next!);
@@ -199,8 +225,8 @@ class Share implements LineShare {
     this.#line.sent(this, bytes);
   }
 
-  arrived(totalBytes: number): void {
-    this.#line.arrived(this, totalBytes);
+  arrived(totalBytes: number, peerMs: number): void {
+    this.#line.arrived(this, totalBytes, peerMs);
   }
 
   leave(): void {
