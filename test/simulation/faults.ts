@@ -6,6 +6,7 @@ export const faultKinds = [
   'wire-cut',
   'wire-freeze',
   'channel-cut',
+  'rotate',
   'kill',
   'stop',
   'broker-crash',
@@ -52,6 +53,15 @@ export function strike(kind: FaultKind, world: Simulation, random: Seed): void {
       say('');
       random.pick(world.wires).cutChannel();
       break;
+    case 'rotate': {
+      // No fault, but a change at any moment, also while the one before is under way.
+      const drainMs = random.pick([20, 500, 10_000]);
+      const wire = random.pick(world.wires);
+      const times = random.between(1, 4);
+      say(`${times} times, ${drainMs}`);
+      for (let i = 0; i < times; i++) clock.after(random.next() * 400 * i, undefined, () => wire.rotate(drainMs));
+      break;
+    }
     case 'kill': {
       const site = random.pick(world.sites);
       say(site.daemon?.name ?? 'nobody');

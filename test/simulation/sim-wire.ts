@@ -108,6 +108,13 @@ export class SimWire {
     this.#dialSoon();
   }
 
+  /** There is a new connection: the lanes move to it, as far as their sessions are settled within `drainMs`. */
+  rotate(drainMs: number): void {
+    if (this.#up === undefined) return;
+    const [dialler, listener] = this.#up;
+    this.#options.clock.as(dialler, () => dialler.lanes.rotate(listener.cluster, drainMs));
+  }
+
   /** One of the channels is reset, and nothing else. */
   cutChannel(): void {
     const open = this.#channels.filter((channel) => !channel.isOver);
