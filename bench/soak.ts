@@ -20,7 +20,7 @@ const workload = { kind: 'json', payloadBytes: 4096, records: 250_000 } as const
 /** Share of the time before anything is counted, at most a minute: windows fill, and Node.js gives back what the start took. */
 const warmShare = 0.2;
 const mostWarmMs = 60_000;
-/** What a daemon may gain while the source holds 1 GB: an hour of garbage that comes and goes is more than that. */
+/** What a daemon may gain over the time, by the straight line; garbage that comes and goes is no gain. */
 const mostGainedMiB = 16;
 const drainLimitMs = 300_000;
 const MiB = 1024 ** 2;

@@ -62,13 +62,13 @@ export class PacketLine implements AsyncDisposable {
   /** Makes a line, or says why this machine has none: it takes Linux, root, `ip`, `nsenter`, perl, and /dev/net/tun. */
   static async open(spec: PacketLineSpec): Promise<PacketLine | string> {
     if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'it takes root on Linux';
-    await sweep();
     const number = (process.pid + made++) % 256;
     const id = `${process.pid}-${made}`;
     const names = [`${prefix}${id}-near`, `${prefix}${id}-far`];
     const tuns = ['a', 'b'].map((end) => `cw${number}${end}t`);
     let relay: ChildProcess | undefined;
     try {
+      await sweep();
       relay = await startRelay(tuns, spec.seed ?? 1);
       const ends: PacketEnd[] = [];
       for (const [index, name] of names.entries()) {
@@ -170,7 +170,8 @@ async function makeEnd({ name, index, number, tun, congestion }: EndSpec): Promi
   const there = `--net=/run/netns/${name}`;
   // As Linux does before 6.5, and as most others do: what asks for a connection is repeated after 1 s, 3 s, 7 s, and so on. Linux that
   // has no such setting knows nothing else.
-  await execute('nsenter', [there, 'sysctl', '-qew', 'net.ipv4.tcp_syn_linear_timeouts=0']);
+  const setting = '/proc/sys/net/ipv4/tcp_syn_linear_timeouts';
+  await execute('nsenter', [there, 'sh', '-c', `[ ! -e ${setting} ] || echo 0 > ${setting}`]);
   return { address, host, command: (command, args) => ['nsenter', [there, command, ...args]] };
 }
 
