@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { NatsLink } from '../brokers/nats/connection.ts';
 import { ControlStore } from '../brokers/nats/control-store.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { MemoryBudget } from '../lib/memory-budget.ts';
 import type { Metrics } from '../ops/metrics.ts';
 import type { GroupStatus, LaneStatus, LinkStatus, NatsStatus, PeerStatus } from '../ops/status.ts';
 import { grantsFor, sinkRights } from '../topology/grants.ts';
@@ -9,13 +10,14 @@ import { groupOf } from '../topology/groups.ts';
 import { linkHash } from '../topology/lanes.ts';
 import type { PeerPlan, Plan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
-import type { Declaration, LinkVerdict, Verdicts } from '../wire/control.ts';
+import type { Declaration, Verdicts } from '../wire/control.ts';
 import type { Failure } from '../wire/reasons.ts';
 import { awaitHello } from './await-hello.ts';
 import { groupStatus } from './group-status.ts';
 import { type DesiredLane, LaneSet } from './lane-set.ts';
 import { LearnedLinks } from './learned-links.ts';
 import { declarationFor, linksWith, ownLanes, verdictOf } from './links.ts';
+import { ownLinkStatus } from './own-link-status.ts';
 import { Peer } from './peer.ts';
 import { Roster } from './roster.ts';
 import { type RotationOptions, rotationDefaults } from './rotation.ts';
@@ -33,6 +35,8 @@ export interface ClusterEndOptions {
   readonly version: string;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Of the process. */
+  readonly memory: MemoryBudget;
   /** How to reach a peer that this daemon dials or serves; undefined for one that dials us. */
   readonly dialer: (peer: PeerPlan) => Dialer | undefined;
   /** Default: `rotationDefaults`. */
@@ -65,7 +69,7 @@ export class ClusterEnd {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ClusterEndOptions) {
-    const { plan, node, log, metrics } = options;
+    const { plan, node, log, metrics, memory } = options;
     this.#options = options;
     this.#plan = plan;
     this.#log = log;
@@ -89,6 +93,7 @@ export class ClusterEnd {
       store: this.#store,
       metrics,
       maxFrameBytes,
+      memory,
       open: (peer) => this.#peers.get(peer)?.open,
       nodeOf: (peer) => this.#peers.get(peer)?.node,
     });
@@ -386,14 +391,4 @@ export class ClusterEnd {
     );
     return [...own, ...learned];
   }
-}
-
-function ownLinkStatus({ link, reason, detail }: LinkVerdict, declaredBy: string, peer: string): LinkStatus {
-  return {
-    link,
-    declaredBy,
-    peer,
-    accepted: reason === undefined,
-    ...(reason === undefined ? {} : { reason, detail }),
-  };
 }

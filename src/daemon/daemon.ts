@@ -4,6 +4,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { EmbeddedServer } from '../brokers/nats/embedded.ts';
 import { newest } from '../brokers/nats/server-binary.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { MemoryBudget } from '../lib/memory-budget.ts';
 import { createMetrics, type Metrics } from '../ops/metrics.ts';
 import { type Monitor, startMonitor } from '../ops/monitor.ts';
 import type { DaemonStatus } from '../ops/status.ts';
@@ -20,6 +21,7 @@ import { startListener } from '../transport/grpc-server.ts';
 import { createMemoryDialer } from '../transport/memory-dialer.ts';
 import { type Failure, FailureError, type Reason } from '../wire/reasons.ts';
 import { ClusterEnd, graceMs, maxFrameBytes } from './cluster-end.ts';
+import { memoryBytes, openMemoryBudget } from './memory.ts';
 import type { RotationOptions } from './rotation.ts';
 import { servedPlan } from './served.ts';
 import { TopologyWatch } from './topology-watch.ts';
@@ -64,6 +66,8 @@ class RunningDaemon implements Daemon {
   readonly #stopped = new AbortController();
   readonly #metrics: Metrics;
   readonly #eventLoop = monitorEventLoopDelay({ resolution: 20 });
+  /** For the records that all ends hold. */
+  readonly #memory: MemoryBudget;
   readonly #main: ClusterEnd;
   /** Clusters besides the own one that this daemon serves, by name. */
   readonly #served = new Map<string, ClusterEnd>();
@@ -90,12 +94,14 @@ class RunningDaemon implements Daemon {
     this.#log = log.child({ cluster: plan.cluster });
     this.#version = version;
     this.#metrics = createMetrics({ version });
+    this.#memory = openMemoryBudget(plan.memoryBytes);
     this.#main = new ClusterEnd({
       plan,
       node: this.#node,
       version,
       log: this.#log,
       metrics: this.#metrics,
+      memory: this.#memory,
       dialer: (peer) => this.#dialer(peer),
       ...(rotation === undefined ? {} : { rotation }),
     });
@@ -211,6 +217,7 @@ class RunningDaemon implements Daemon {
         version: this.#version,
         log: this.#log.child({ served: cluster }),
         metrics: this.#metrics,
+        memory: this.#memory,
         // Of two that are served, the lower name dials. Which are served by then, the present file says.
         dialer: (other) =>
           cluster < other.cluster && this.#serves(other.cluster) ? this.#inside(cluster, other.cluster) : undefined,
@@ -250,6 +257,7 @@ class RunningDaemon implements Daemon {
     }
     const before = this.#plan;
     this.#plan = adoptable(before, loaded.plan);
+    this.#memory.bytes = memoryBytes(this.#plan.memoryBytes);
     this.#pending = pending;
     this.#generation++;
     this.#loadedAtMs = Date.now();
@@ -314,7 +322,11 @@ class RunningDaemon implements Daemon {
       groups: main.groupStatus(),
       links: main.linkStatus(),
       lanes: this.#ends().flatMap((end) => end.laneStatus(nowMs)),
-      memory: { rssBytes: process.memoryUsage.rss() },
+      memory: {
+        rssBytes: process.memoryUsage.rss(),
+        budgetBytes: this.#memory.bytes,
+        usedBytes: this.#memory.usedBytes,
+      },
       ...(Number.isFinite(delayMs) && delayMs > 0 ? { eventLoopDelayMs: delayMs } : {}),
       ...(listen === undefined
         ? {}

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { windowOf } from '../../test/support/memory.ts';
 import type { Source, SourceEvents } from '../brokers/broker.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { LanePlan } from '../topology/plan.ts';
@@ -44,8 +45,10 @@ function sender() {
     node: 'n',
     log,
     stats: new LaneStats(plan, { batch: () => undefined }, Date.now()),
-    windowBytes: 1000,
     maxFrameBytes: 1000,
+    batchBytes: 0,
+    openWindow: () => windowOf(1000),
+    openOutbox: () => windowOf(1000),
     openSource: (): Source => ({
       open: (_opening, events) => {
         source = events;

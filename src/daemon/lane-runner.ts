@@ -16,19 +16,11 @@ const stalledAfterMs = 10_000;
 /** A lane that moves to another connection may be without a session for so long before that is shown. */
 const moveMs = 10_000;
 
-export interface LaneRunnerOptions {
-  readonly plan: LanePlan;
-  readonly role: 'sender' | 'receiver';
+export interface LaneRunnerOptions extends Omit<LaneSessionOptions, 'live' | 'ended'> {
   readonly peer: string;
   /** The own file declares the link: the lane waits until the other end has said, each time anew, that it may run. */
   readonly needsVerdict: boolean;
-  readonly node: string;
   readonly log: Logger;
-  readonly stats: LaneStats;
-  readonly maxFrameBytes: number;
-  readonly windowBytes: number;
-  readonly openSource: LaneSessionOptions['openSource'];
-  readonly openSink: LaneSessionOptions['openSink'];
   /** How to open a stream to the peer at this moment; undefined while the peer dials us. */
   readonly open: () => ((events: ChannelEvents) => Channel) | undefined;
   /** What keeps the own end from working, apart from any session. */
@@ -204,19 +196,12 @@ export class LaneRunner {
   }
 
   #begin(): LaneSession {
-    const { plan, role, node, stats, windowBytes, maxFrameBytes, openSource, openSink } = this.#options;
+    const { role, stats } = this.#options;
     this.#clearTimer();
     this.#live = false;
     this.#moves = undefined;
     const session: LaneSession = new LaneSession({
-      plan,
-      role,
-      node,
-      stats,
-      maxFrameBytes,
-      windowBytes,
-      openSource,
-      openSink,
+      ...this.#options,
       live: () => {
         if (this.#session !== session) return;
         this.#live = true;

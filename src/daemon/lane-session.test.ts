@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { windowOf } from '../../test/support/memory.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
 import { decodeFrame, encodeFrame, type Frame, type Goodbye, type Hello } from '../wire/frame.ts';
@@ -54,8 +55,10 @@ function receiver(start: Start | undefined, wrong?: Failure, role: 'receiver' | 
     role,
     node: 'n',
     stats: new LaneStats(plan, { batch: () => undefined }, 0),
-    windowBytes: 1000,
     maxFrameBytes: 1000,
+    batchBytes: 0,
+    openWindow: () => windowOf(1000),
+    openOutbox: () => windowOf(1000),
     openSource: () => {
       throw new Error('a receiver has no source');
     },
@@ -69,6 +72,7 @@ function receiver(start: Start | undefined, wrong?: Failure, role: 'receiver' | 
         append: () => undefined,
         gap: () => undefined,
         close: () => undefined,
+        released: () => Promise.resolve(),
       };
     },
     live: () => undefined,

@@ -1,6 +1,7 @@
 import type { Source } from '../brokers/broker.ts';
-import { negotiate } from '../lane/lane-receiver.ts';
+import { creditBytes, negotiate } from '../lane/lane-receiver.ts';
 import type { DrainReason } from '../lane/lane-sender.ts';
+import type { MemoryShare } from '../lib/memory-budget.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEnd, ChannelEvents } from '../transport/channel.ts';
 import {
@@ -29,8 +30,11 @@ export interface LaneSessionOptions {
   readonly role: 'sender' | 'receiver';
   readonly node: string;
   readonly stats: LaneStats;
-  readonly windowBytes: number;
   readonly maxFrameBytes: number;
+  readonly batchBytes: number;
+  /** Memory for what a receiver has not stored, and for what a sender has not got rid of. */
+  readonly openWindow: () => MemoryShare;
+  readonly openOutbox: () => MemoryShare;
   readonly openSource: () => Source;
   readonly openSink: (events: SinkSessionEvents, signal: AbortSignal) => Promise<SinkSession>;
   /** Records may flow. */
@@ -49,6 +53,9 @@ export class LaneSession {
   #channel: Channel | undefined;
   #end: SendingEnd | ReceivingEnd | undefined;
   #sink: SinkSession | undefined;
+  #memory: MemoryShare | undefined;
+  /** What the sender was told. */
+  #creditLimit = 0;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
   #draining: DrainReason | undefined;
@@ -177,19 +184,22 @@ export class LaneSession {
   }
 
   async #opening(): Promise<Opening> {
-    const { windowBytes, maxFrameBytes } = this.#options;
+    const { openWindow, batchBytes, maxFrameBytes } = this.#options;
     const events: SinkSessionEvents = {
       stored: (effect) => this.#end instanceof ReceivingEnd && this.#end.stored(effect),
       ended: (failure) => (this.#end instanceof ReceivingEnd ? this.#end.refused(failure) : this.#refuse(failure)),
     };
     const sink = await this.#options.openSink(events, this.#aborted.signal);
     this.#sink = sink;
-    if (this.#over) sink.close();
+    this.#memory = openWindow();
+    const creditLimit = creditBytes(this.#memory, batchBytes);
+    this.#creditLimit = creditLimit;
+    if (this.#over) this.#release();
     const { epoch, cursor, witnesses, start } = sink;
     return {
       epoch,
       witnesses,
-      creditLimit: windowBytes,
+      creditLimit,
       maxFrameBytes,
       ...(cursor === undefined ? {} : { cursor }),
       ...(start === undefined ? {} : { start }),
@@ -198,11 +208,14 @@ export class LaneSession {
 
   #startSending(opening: Opening): void {
     const { stats, live } = this.#options;
+    const outbox = this.#options.openOutbox();
+    this.#memory = outbox;
     const end = new SendingEnd({
       channel: this.#channel!,
       source: this.#options.openSource(),
       stats,
       opening,
+      outbox,
       live,
       ended: (failure) => this.#ended(failure),
     });
@@ -212,12 +225,14 @@ export class LaneSession {
   }
 
   #startReceiving(): void {
-    const { stats, windowBytes, live } = this.#options;
+    const { stats, batchBytes, live } = this.#options;
     this.#end = new ReceivingEnd({
       channel: this.#channel!,
       sink: this.#sink!,
       stats,
-      windowBytes,
+      memory: this.#memory!,
+      batchBytes,
+      creditLimit: this.#creditLimit,
       ended: (failure) => this.#ended(failure),
     });
     live();
@@ -274,9 +289,18 @@ export class LaneSession {
     this.#over = true;
     clearTimeout(this.#timer);
     this.#aborted.abort();
-    this.#end?.close();
-    this.#sink?.close();
+    this.#release();
     this.#options.ended(failure);
+  }
+
+  /** Lets go of the two ends. What the sink has of the session counts until it is resolved. */
+  #release(): void {
+    const inFlightBytes = this.#end?.inFlightBytes ?? 0;
+    const [sink, memory] = [this.#sink, this.#memory];
+    this.#end?.close();
+    sink?.close();
+    memory?.retire(sink === undefined ? 0 : inFlightBytes);
+    void Promise.resolve(sink?.released()).then(() => memory?.close());
   }
 
   #send(frame: Exclude<Frame, { kind: 'batch' }>): void {

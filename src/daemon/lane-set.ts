@@ -7,6 +7,7 @@ import { SharedSource } from '../brokers/nats/shared-source.ts';
 import type { SinkStore } from '../brokers/store.ts';
 import { type SinkWriterOptions, sinkWriterDefaults } from '../lane/sink-writer-events.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { MemoryBudget } from '../lib/memory-budget.ts';
 import type { Metrics } from '../ops/metrics.ts';
 import type { LaneStatus } from '../ops/status.ts';
 import type { SinkRights } from '../topology/grants.ts';
@@ -20,10 +21,12 @@ import { LaneStats } from './lane-stats.ts';
 import type { LocalLane } from './links.ts';
 import { SinkStream } from './sink-stream.ts';
 
-/** What lanes may take of memory (I5), in bytes, and how records are appended. */
+/** What lanes may take of the memory budget at most (I5), in bytes, and how records are appended. */
 export interface LaneLimits {
   /** Of a lane, on their way and not stored. */
   readonly windowBytes: number;
+  /** Of a lane, handed to the transport and not yet taken by it. */
+  readonly outboxBytes: number;
   readonly batchBytes: number;
   readonly prefetchBytes: number;
   /** What is read once for several lanes, and kept for those that are a little behind. */
@@ -33,6 +36,7 @@ export interface LaneLimits {
 
 export const laneLimits: LaneLimits = {
   windowBytes: 8 * 1024 * 1024,
+  outboxBytes: 1024 * 1024,
   batchBytes: 128 * 1024,
   prefetchBytes: 4 * 1024 * 1024,
   ringBytes: 8 * 1024 * 1024,
@@ -56,6 +60,8 @@ export interface LaneDeps {
   readonly store: SinkStore;
   readonly metrics: Metrics;
   readonly maxFrameBytes: number;
+  /** Of the process. */
+  readonly memory: MemoryBudget;
   readonly open: (peer: string) => ((events: ChannelEvents) => Channel) | undefined;
   /** Instance of the peer's daemon that is connected, as its control stream says. */
   readonly nodeOf: (peer: string) => string | undefined;
@@ -200,7 +206,7 @@ export class LaneSet {
   }
 
   #makeRunner({ plan, role, peer, rights }: DesiredLane): LaneRunner {
-    const { cluster, node, log, links, metrics, maxFrameBytes, open } = this.#deps;
+    const { cluster, node, log, links, metrics, maxFrameBytes, memory, open } = this.#deps;
     const labels = { lane: plan.id, link: plan.link, peer, role };
     const stats = new LaneStats(plan, { batch: (batch) => metrics.observeBatch({ ...labels, ...batch }) }, Date.now());
     const sink = role === 'receiver' ? this.#sink(plan.sinkStream) : undefined;
@@ -214,7 +220,9 @@ export class LaneSet {
       node,
       log,
       stats,
-      windowBytes: this.#limits.windowBytes,
+      batchBytes: this.#limits.batchBytes,
+      openWindow: () => memory.share(this.#limits.windowBytes),
+      openOutbox: () => memory.share(this.#limits.outboxBytes),
       maxFrameBytes,
       open: () => open(peer),
       openSource: () => this.#source(plan.sourceStream).lane(exportRules(plan)),
@@ -243,9 +251,9 @@ export class LaneSet {
   #source(stream: string): SharedSource {
     let source = this.#sources.get(stream);
     if (source === undefined) {
-      const { cluster, links } = this.#deps;
+      const { cluster, links, memory } = this.#deps;
       const { batchBytes, prefetchBytes, ringBytes } = this.#limits;
-      source = new SharedSource({ link: links.reader, cluster, stream, batchBytes, prefetchBytes, ringBytes });
+      source = new SharedSource({ link: links.reader, cluster, stream, batchBytes, prefetchBytes, ringBytes, memory });
       this.#sources.set(stream, source);
     }
     return source;

@@ -1,6 +1,7 @@
 import { LaneReceiver, type ReceiverEffect, type ReceiverEvent } from '../lane/lane-receiver.ts';
 import type { DrainReason } from '../lane/lane-sender.ts';
 import type { StoredEffect } from '../lane/sink-writer-events.ts';
+import type { MemoryShare } from '../lib/memory-budget.ts';
 import type { Channel } from '../transport/channel.ts';
 import { encodeFrame, type Frame } from '../wire/frame.ts';
 import type { Failure } from '../wire/reasons.ts';
@@ -23,7 +24,10 @@ export class ReceivingEnd {
     readonly channel: Channel;
     readonly sink: SinkSession;
     readonly stats: LaneStats;
-    readonly windowBytes: number;
+    readonly memory: MemoryShare;
+    readonly batchBytes: number;
+    /** What the sender was told in the opening. */
+    readonly creditLimit: number;
     readonly ended: (failure: Failure | undefined) => void;
   }) {
     this.#channel = options.channel;
@@ -31,7 +35,7 @@ export class ReceivingEnd {
     this.#stats = options.stats;
     this.#ended = options.ended;
     const { epoch, cursor } = options.sink;
-    this.#receiver = new LaneReceiver({ epoch, cursor, windowBytes: options.windowBytes });
+    this.#receiver = new LaneReceiver({ ...options, epoch, cursor });
     this.#stats.onStored(cursor, Date.now());
   }
 
@@ -66,7 +70,7 @@ export class ReceivingEnd {
       bytes,
       ...(arrivedMs === undefined ? {} : { stagesMs: { store: performance.now() - arrivedMs } }),
     });
-    this.#step({ type: 'stored', position, bytes });
+    this.#step({ type: 'stored', position, bytes, nowMs: performance.now() });
     this.#acknowledge();
   }
 

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { windowOf } from '../../test/support/memory.ts';
 import type { Source, SourceEvents } from '../brokers/broker.ts';
 import type { Channel } from '../transport/channel.ts';
 import { BatchBuilder } from '../wire/batch.ts';
@@ -38,7 +39,15 @@ function rig() {
     end: () => {},
   } as unknown as Channel;
   const stats = new LaneStats(plan, { batch: ({ records }) => observed.push(records) }, 0);
-  const end = new SendingEnd({ channel, source, stats, opening, live: () => {}, ended: () => {} });
+  const end = new SendingEnd({
+    channel,
+    source,
+    stats,
+    opening,
+    outbox: windowOf(1 << 20),
+    live: () => {},
+    ended: () => {},
+  });
   end.start();
   events.opened(opening.cursor!);
   const ack = (sequence: number) =>

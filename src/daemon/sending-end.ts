@@ -1,14 +1,12 @@
 import type { Source } from '../brokers/broker.ts';
 import { type DrainReason, LaneSender, type SenderEffect, type SenderEvent } from '../lane/lane-sender.ts';
+import type { MemoryShare } from '../lib/memory-budget.ts';
 import type { Channel } from '../transport/channel.ts';
 import { BatchBuilder } from '../wire/batch.ts';
 import { encodeFrame, type Frame, type Opening } from '../wire/frame.ts';
 import { type Position, samePosition } from '../wire/position.ts';
 import type { Failure } from '../wire/reasons.ts';
 import type { LaneStats } from './lane-stats.ts';
-
-/** Batch bytes handed to the channel and not yet taken by HTTP/2. */
-const outboxBytes = 1024 * 1024;
 
 interface OnTheWay {
   readonly last: Position;
@@ -42,6 +40,8 @@ export class SendingEnd {
     readonly source: Source;
     readonly stats: LaneStats;
     readonly opening: Opening;
+    /** For what is handed to the channel and not yet taken by HTTP/2. */
+    readonly outbox: MemoryShare;
     /** The cursor is proven and records flow. */
     readonly live: () => void;
     readonly ended: (failure: Failure | undefined) => void;
@@ -52,7 +52,7 @@ export class SendingEnd {
     this.#opening = options.opening;
     this.#ended = options.ended;
     this.#live = options.live;
-    this.#sender = new LaneSender(options.opening, { outboxBytes });
+    this.#sender = new LaneSender(options.opening, { outbox: options.outbox });
   }
 
   get creditBytes(): number {
@@ -159,7 +159,9 @@ export class SendingEnd {
 
   #send(batch: BatchBuilder, number: number): void {
     const bytes = batch.rawBytes;
-    const frame = batch.frame(this.#opening.epoch, number, 0);
+    const made = batch.frame(this.#opening.epoch, number, 0);
+    // A batch of few records stands in a buffer made for many, of which nothing else is counted.
+    const frame = 2 * made.length > batch.capacityBytes ? made : Buffer.from(made);
     if (frame.length > this.#opening.maxFrameBytes) {
       const detail = `record ${batch.lastSequence} of ${bytes} bytes; the peer takes frames of ${this.#opening.maxFrameBytes}`;
       this.#step({ type: 'source-failed', failure: { reason: 'frame-too-large', detail } });
@@ -180,7 +182,7 @@ export class SendingEnd {
     this.#stats.oldestMs ??= onTheWay.firstMs;
     this.#channel.send(frame, () => {
       onTheWay.takenMs = performance.now();
-      this.#step({ type: 'taken', bytes });
+      this.#step({ type: 'taken', bytes, nowMs: onTheWay.takenMs });
     });
   }
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { windowOf } from '../../test/support/memory.ts';
 import type { Source, SourceEvents } from '../brokers/broker.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
@@ -164,6 +165,7 @@ describe('a lane', () => {
       },
       gap: () => undefined,
       close: () => undefined,
+      released: () => Promise.resolve(),
     });
     const openSource = (): Source => {
       let events: SourceEvents | undefined;
@@ -191,8 +193,10 @@ describe('a lane', () => {
       role,
       node: 'self',
       stats: stats(),
-      windowBytes,
       maxFrameBytes: 1 << 20,
+      batchBytes: 0,
+      openWindow: () => windowOf(windowBytes),
+      openOutbox: () => windowOf(windowBytes),
       openSource,
       openSink,
       live: () => undefined,

@@ -27,6 +27,7 @@ function setup() {
     append: ({ lastSequence }) => happened.push(`batch ${lastSequence}`),
     gap: ({ upTo }) => happened.push(`gap ${upTo.sequence}`),
     close: () => happened.push('close'),
+    released: () => Promise.resolve(),
   };
   let written: (alive: boolean) => void = () => undefined;
   const save = (at: Position): Promise<boolean> => {

@@ -24,6 +24,8 @@ export interface SinkSession {
   gap(gap: Gap): void;
   /** Ends the session; what is in flight is resolved before the lane opens again. */
   close(): void;
+  /** Resolves when nothing of the lane is in flight any more; not before the session is closed. */
+  released(): Promise<void>;
 }
 
 /** The hold of session `epoch` on its lane, for as long as `isOpen` says so. */
@@ -35,9 +37,10 @@ export function holdOn(
     readonly isOpen: () => boolean;
     readonly step: (event: SinkWriterEvent) => void;
     readonly end: () => void;
+    readonly released: () => Promise<void>;
   },
 ): SinkSession {
-  const { isOpen, step, end } = session;
+  const { isOpen, step, end, released } = session;
   const whileOpen = (work: () => void): void => {
     if (isOpen()) work();
   };
@@ -52,6 +55,7 @@ export function holdOn(
         end();
         step({ type: 'close', lane, epoch });
       }),
+    released,
   };
 }
 

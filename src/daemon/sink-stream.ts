@@ -239,11 +239,17 @@ export class SinkStream {
     const state = this.#writer.lane(lane.id);
     this.#step({ type: 'open', lane, epoch });
     const isOpen = () => entry.session?.epoch === epoch;
+    const writer = this.#writer;
     const session = holdOn(state, epoch, entry.history.list(), {
       isOpen,
       step: (event) => this.#step(event),
       end: () => {
         entry.session = undefined;
+      },
+      released: async () => {
+        const { signal } = this.#stopped;
+        // A writer that was replaced holds nothing any more.
+        while (!signal.aborted && writer === this.#writer && state.inFlight > 0) await entry.idle.wait(signal);
       },
     });
     if (start === undefined) return session;

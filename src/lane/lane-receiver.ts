@@ -1,3 +1,4 @@
+import type { MemoryShare } from '../lib/memory-budget.ts';
 import type { InBatch } from '../wire/batch.ts';
 import { type Ack, type Frame, type Gap, protocolVersions } from '../wire/frame.ts';
 import { formatPosition, type Position, samePosition } from '../wire/position.ts';
@@ -7,7 +8,7 @@ import type { DrainReason } from './lane-sender.ts';
 export type ReceiverEvent =
   | { readonly type: 'frame'; readonly frame: Frame }
   /** The sink holds everything up to `position`; `bytes` of batches were on that way. */
-  | { readonly type: 'stored'; readonly position: Position; readonly bytes: number }
+  | { readonly type: 'stored'; readonly position: Position; readonly bytes: number; readonly nowMs: number }
   | { readonly type: 'refused'; readonly failure: Failure }
   /** Tell the sender to finish, for this reason. */
   | { readonly type: 'drain'; readonly reason: DrainReason };
@@ -21,8 +22,17 @@ export type ReceiverEffect =
 export interface LaneReceiverOptions {
   readonly epoch: number;
   readonly cursor: Position | undefined;
-  /** Bytes that may be on their way and not yet stored. */
-  readonly windowBytes: number;
+  /** Its window is what may be on its way and not yet stored. */
+  readonly memory: MemoryShare;
+  /** Size of a batch. A sender that has credit left, however little, sends a whole one. */
+  readonly batchBytes: number;
+  /** What the sender was told in the opening: the credit by the same window. */
+  readonly creditLimit: number;
+}
+
+/** So much credit that what a sender makes of it stays within the window. */
+export function creditBytes({ windowBytes }: MemoryShare, batchBytes: number): number {
+  return Math.max(1, windowBytes - batchBytes);
 }
 
 /**
@@ -31,7 +41,8 @@ export interface LaneReceiverOptions {
  */
 export class LaneReceiver {
   readonly #epoch: number;
-  readonly #windowBytes: number;
+  readonly #memory: MemoryShare;
+  readonly #batchBytes: number;
   /** Where the next frame has to follow on. */
   #received: Position | undefined;
   #stored: Position | undefined;
@@ -45,8 +56,9 @@ export class LaneReceiver {
     this.#epoch = options.epoch;
     this.#received = options.cursor;
     this.#stored = options.cursor;
-    this.#windowBytes = options.windowBytes;
-    this.#creditLimit = options.windowBytes;
+    this.#memory = options.memory;
+    this.#creditLimit = options.creditLimit;
+    this.#batchBytes = options.batchBytes;
   }
 
   /** Bytes received and not yet stored. */
@@ -56,7 +68,8 @@ export class LaneReceiver {
 
   /** The acknowledgement as of now; the driver sends one after each burst of `stored`. */
   ack(): Ack {
-    this.#creditLimit = this.#storedBytes + this.#windowBytes;
+    this.#creditLimit = Math.max(this.#creditLimit, this.#storedBytes + creditBytes(this.#memory, this.#batchBytes));
+    this.#hold();
     return { kind: 'ack', epoch: this.#epoch, stored: this.#stored, creditLimit: this.#creditLimit };
   }
 
@@ -68,6 +81,8 @@ export class LaneReceiver {
       case 'stored':
         this.#storedBytes += event.bytes;
         this.#stored = event.position;
+        this.#hold();
+        if (event.bytes > 0) this.#memory.passed(event.bytes, event.nowMs);
         return [];
       case 'refused':
         return this.#close(event.failure);
@@ -115,7 +130,14 @@ export class LaneReceiver {
     }
     this.#received = { incarnation: batch.incarnation, sequence: batch.lastSequence };
     this.#receivedBytes += batch.packed.length;
+    this.#hold();
     return [{ type: 'append', batch }];
+  }
+
+  /** What the sender may still send counts as what is here (I5). */
+  #hold(): void {
+    const mayCome = this.#creditLimit - 1 + this.#batchBytes;
+    this.#memory.hold(Math.max(mayCome, this.#receivedBytes) - this.#storedBytes);
   }
 
   #onGap(gap: Gap): readonly ReceiverEffect[] {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { windowOf } from '../../test/support/memory.ts';
 import { BatchBuilder } from '../wire/batch.ts';
 import type { Ack } from '../wire/frame.ts';
 import { LaneSender, type SenderEffect } from './lane-sender.ts';
@@ -12,7 +13,10 @@ function batch(after: number, bytes: number): BatchBuilder {
 }
 
 function sender(creditLimit = 1000, outboxBytes = 10_000): LaneSender {
-  const made = new LaneSender({ epoch: 3, cursor: { incarnation: 'i', sequence: 5 }, creditLimit }, { outboxBytes });
+  const made = new LaneSender(
+    { epoch: 3, cursor: { incarnation: 'i', sequence: 5 }, creditLimit },
+    { outbox: windowOf(outboxBytes) },
+  );
   expect(made.start()).toEqual([{ type: 'pull', bytes: Math.min(creditLimit, outboxBytes) }]);
   return made;
 }
@@ -29,12 +33,12 @@ test('I5: pulls no more than the credit and the own outbox allow, and nothing wh
   const first = batch(5, 600);
   expect(pulls(lane.step({ type: 'batch', batch: first }))).toEqual([1000 - first.rawBytes]);
   expect(pulls(lane.step({ type: 'batch', batch: batch(6, 600) }))).toEqual([0]);
-  expect(pulls(lane.step({ type: 'taken', bytes: first.rawBytes }))).toEqual([]);
+  expect(pulls(lane.step({ type: 'taken', bytes: first.rawBytes, nowMs: 0 }))).toEqual([]);
   expect(pulls(lane.step(ack(6, 5000)))[0]).toBeGreaterThan(0);
   const narrow = sender(1_000_000, 500);
   const large = batch(5, 600);
   expect(pulls(narrow.step({ type: 'batch', batch: large }))).toEqual([0]);
-  expect(pulls(narrow.step({ type: 'taken', bytes: large.rawBytes }))).toEqual([500]);
+  expect(pulls(narrow.step({ type: 'taken', bytes: large.rawBytes, nowMs: 0 }))).toEqual([500]);
 });
 
 test('I1: the source is settled only up to what was acknowledged, and by this session', () => {

@@ -1,3 +1,4 @@
+import type { MemoryShare } from '../lib/memory-budget.ts';
 import type { BatchBuilder } from '../wire/batch.ts';
 import type { Frame, Opening } from '../wire/frame.ts';
 import { formatPosition, type Position } from '../wire/position.ts';
@@ -11,7 +12,7 @@ export type SenderEvent =
   | { readonly type: 'gap'; readonly after: Position; readonly upTo: Position; readonly reason: Reason }
   | { readonly type: 'source-failed'; readonly failure: Failure }
   /** HTTP/2 has taken a frame of so many bytes. */
-  | { readonly type: 'taken'; readonly bytes: number }
+  | { readonly type: 'taken'; readonly bytes: number; readonly nowMs: number }
   | { readonly type: 'frame'; readonly frame: Frame }
   /** Read no more, wait for the acknowledgements, then end for this reason. */
   | { readonly type: 'drain'; readonly reason: DrainReason };
@@ -25,8 +26,8 @@ export type SenderEffect =
   | { readonly type: 'close'; readonly failure?: Failure };
 
 export interface LaneSenderOptions {
-  /** Bytes handed to the transport and not yet taken by it. */
-  readonly outboxBytes: number;
+  /** Its window is what may be handed to the transport and not yet be taken by it. */
+  readonly outbox: MemoryShare;
 }
 
 /**
@@ -35,7 +36,7 @@ export interface LaneSenderOptions {
  */
 export class LaneSender {
   readonly #epoch: number;
-  readonly #outboxBytes: number;
+  readonly #outbox: MemoryShare;
   #creditLimit: number;
   #sentBytes = 0;
   #queuedBytes = 0;
@@ -54,7 +55,7 @@ export class LaneSender {
     this.#creditLimit = opening.creditLimit;
     this.#stored = opening.cursor;
     if (opening.cursor !== undefined) this.#reach(opening.cursor);
-    this.#outboxBytes = options.outboxBytes;
+    this.#outbox = options.outbox;
   }
 
   /** Bytes the receiver still allows. */
@@ -96,6 +97,8 @@ export class LaneSender {
         break;
       case 'taken':
         this.#queuedBytes -= event.bytes;
+        this.#outbox.hold(this.#queuedBytes);
+        this.#outbox.passed(event.bytes, event.nowMs);
         this.#pull();
         break;
       case 'frame':
@@ -112,6 +115,7 @@ export class LaneSender {
     this.#frame++;
     this.#sentBytes += batch.rawBytes;
     this.#queuedBytes += batch.rawBytes;
+    this.#outbox.hold(this.#queuedBytes);
     this.#reach({ incarnation: batch.incarnation, sequence: batch.lastSequence });
     this.#effects.push({ type: 'send-batch', batch, frame: this.#frame });
     this.#pull();
@@ -166,7 +170,7 @@ export class LaneSender {
 
   #pull(): void {
     if (this.#state !== 'open') return;
-    const bytes = Math.max(0, Math.min(this.creditBytes, this.#outboxBytes - this.#queuedBytes));
+    const bytes = Math.max(0, Math.min(this.creditBytes, this.#outbox.windowBytes - this.#queuedBytes));
     if (bytes === this.#allowed) return;
     this.#allowed = bytes;
     this.#effects.push({ type: 'pull', bytes });

@@ -56,6 +56,8 @@ export const statusMetrics: readonly StatusMetric[] = [
     seconds(s.certificateNotAfterMs),
   ),
   daemon('memory_resident_bytes', 'Resident memory of the process.', (s) => s.memory.rssBytes),
+  daemon('memory_budget_bytes', 'Memory for records.', (s) => s.memory.budgetBytes),
+  daemon('memory_used_bytes', 'What records take or may take of it.', (s) => s.memory.usedBytes),
   daemon('event_loop_delay_seconds', 'Delay of the event loop.', (s) => seconds(s.eventLoopDelayMs)),
   nats('nats_connected', '1 while connected to the NATS servers.', (n) => flag(n.connected)),
   nats('nats_change_timestamp_seconds', 'When the NATS connection was made or lost.', (n) => seconds(n.sinceMs)),

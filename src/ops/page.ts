@@ -98,6 +98,7 @@ function header(status: DaemonStatus): string {
     status.listen === undefined ? 'only dials' : `listens on ${status.listen}`,
     `file ${file.path}, generation ${file.generation}, loaded ${formatDuration(status.nowMs - file.loadedAtMs)} ago`,
     `${formatBytes(status.memory.rssBytes)} resident`,
+    `records ${formatBytes(status.memory.usedBytes)} of ${formatBytes(status.memory.budgetBytes)}`,
     ...(status.draining ? ['draining'] : []),
   ];
   return `<header><h1>${escapeHtml(status.cluster)}</h1><p>${facts.map(escapeHtml).join(' · ')}</p></header>`;

@@ -161,6 +161,11 @@ export interface DaemonStatus {
   readonly groups: readonly GroupStatus[];
   readonly links: readonly LinkStatus[];
   readonly lanes: readonly LaneStatus[];
-  readonly memory: { readonly rssBytes: number };
+  readonly memory: {
+    readonly rssBytes: number;
+    /** What all lanes together may hold of records, and what they hold or may hold by now. */
+    readonly budgetBytes: number;
+    readonly usedBytes: number;
+  };
   readonly eventLoopDelayMs?: number;
 }

@@ -3,6 +3,7 @@ import { call, messageAt } from '../../src/brokers/nats/api.ts';
 import { JetStreamSinkLog } from '../../src/brokers/nats/js-sink-log.ts';
 import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import { eachServer } from '../support/each-server.ts';
+import { plentyOfMemory } from '../support/memory.ts';
 import { api, changeStream, infoOf, makeStream, numbered, publishAll, readAll } from '../support/nats-rig.ts';
 import { type DrivenLane, expectAll, laneOf, SinkDriver } from '../support/sink-driver.ts';
 import { describeSinkLog } from '../support/sink-log-conformance.ts';
@@ -120,7 +121,14 @@ await eachServer('ends', (binary) => {
         headers: Buffer.from(stored!.headers.toString('latin1').replace(/Nats-Expected[^\r]*\r\n/, ''), 'latin1'),
       }));
       const read = async (cluster: string) => {
-        const options = { link: fixture.link, cluster, stream, batchBytes: 65_536, prefetchBytes: 65_536 };
+        const options = {
+          link: fixture.link,
+          cluster,
+          stream,
+          batchBytes: 65_536,
+          prefetchBytes: 65_536,
+          memory: plentyOfMemory(),
+        };
         const probe = new SourceProbe(new JetStreamSource(options)).open();
         await probe.untilRecords(4);
         probe.close();

@@ -6,6 +6,7 @@ import type { NatsLink } from '../../src/brokers/nats/connection.ts';
 import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import type { ReaderTiming } from '../../src/brokers/nats/stream-reader.ts';
 import { eachServer } from '../support/each-server.ts';
+import { plentyOfMemory } from '../support/memory.ts';
 import { startNats } from '../support/nats-launcher.ts';
 import {
   api,
@@ -33,7 +34,15 @@ function probeOf(
   options: ProbeOptions & { readonly prefetchBytes?: number } = {},
 ): SourceProbe {
   const { prefetchBytes = 256 * KiB } = options;
-  const source = new JetStreamSource({ link, cluster: 'c', stream, batchBytes: 32 * KiB, prefetchBytes, timing });
+  const source = new JetStreamSource({
+    link,
+    cluster: 'c',
+    stream,
+    batchBytes: 32 * KiB,
+    prefetchBytes,
+    memory: plentyOfMemory(),
+    timing,
+  });
   return new SourceProbe(source, { ahead: () => source.prefetchedBytes, ...options });
 }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { call } from '../../src/brokers/nats/api.ts';
 import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import { eachServer } from '../support/each-server.ts';
+import { plentyOfMemory } from '../support/memory.ts';
 import { type NatsServer, startNats } from '../support/nats-launcher.ts';
 import { api, client, makeStream, openLink, publishAll } from '../support/nats-rig.ts';
 import { describeSource } from '../support/source-conformance.ts';
@@ -28,7 +29,13 @@ await eachServer('ends', (binary) => {
           ...(headers === undefined ? {} : { headers }),
         })),
       source: (options) => {
-        const source = new JetStreamSource({ link: fixture.link, cluster: 'c', stream, ...options });
+        const source = new JetStreamSource({
+          link: fixture.link,
+          cluster: 'c',
+          stream,
+          memory: plentyOfMemory(),
+          ...options,
+        });
         return { source, ahead: () => source.prefetchedBytes };
       },
       destroy: () => call(nc, `${api}.STREAM.DELETE.${stream}`),

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { call } from '../../src/brokers/nats/api.ts';
 import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import { eachServer } from '../support/each-server.ts';
+import { plentyOfMemory } from '../support/memory.ts';
 import { startCluster } from '../support/nats-launcher.ts';
 import { api, type Client, client, makeStream, numbered, openLink, publishAll, readAll } from '../support/nats-rig.ts';
 import { SinkDriver } from '../support/sink-driver.ts';
@@ -37,6 +38,7 @@ await eachServer('newest', (binary) => {
       stream: 'S',
       batchBytes: 16_384,
       prefetchBytes,
+      memory: plentyOfMemory(),
     });
     const probe = new SourceProbe(source, { pulse: () => 8192 }).open();
     await using driver = new SinkDriver(fixture.link, sink);

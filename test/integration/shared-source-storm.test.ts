@@ -3,6 +3,7 @@ import type { ExportRules } from '../../src/brokers/nats/export-rules.ts';
 import { SharedSource } from '../../src/brokers/nats/shared-source.ts';
 import type { Position, Witness } from '../../src/wire/position.ts';
 import { eachServer } from '../support/each-server.ts';
+import { plentyOfMemory } from '../support/memory.ts';
 import { startNats } from '../support/nats-launcher.ts';
 import { client, makeStream, numbered, numberOf, openLink, publishAll } from '../support/nats-rig.ts';
 import { Seed } from '../support/seed.ts';
@@ -99,6 +100,7 @@ await eachServer('newest', (binary) => {
       batchBytes: 8 * KiB,
       prefetchBytes: 64 * KiB,
       ringBytes: 128 * KiB,
+      memory: plentyOfMemory(),
       timing,
     });
     const rules = (sink: string): ExportRules => ({ sink, imported: () => false });

@@ -5,6 +5,7 @@ import type { NatsLink } from '../../src/brokers/nats/connection.ts';
 import type { ExportRules } from '../../src/brokers/nats/export-rules.ts';
 import { SharedSource } from '../../src/brokers/nats/shared-source.ts';
 import { eachServer } from '../support/each-server.ts';
+import { plentyOfMemory } from '../support/memory.ts';
 import { startNats } from '../support/nats-launcher.ts';
 import { api, client, makeStream, numbered, numberOf, openLink, publishAll } from '../support/nats-rig.ts';
 import { describeSource } from '../support/source-conformance.ts';
@@ -23,6 +24,7 @@ function hubOf(link: NatsLink, stream: string, ringBytes = 1024 * KiB): SharedSo
     batchBytes: 32 * KiB,
     prefetchBytes: 256 * KiB,
     ringBytes,
+    memory: plentyOfMemory(),
     timing,
   });
 }
@@ -103,7 +105,14 @@ await eachServer('ends', (binary) => {
           const shares = shared
             ? { prefetchBytes: (prefetchBytes * 3) / 4, ringBytes: prefetchBytes / 4 }
             : { prefetchBytes, ringBytes: 1024 * KiB };
-          const hub = new SharedSource({ link: fixture.link, cluster: 'c', stream: own, batchBytes, ...shares });
+          const hub = new SharedSource({
+            link: fixture.link,
+            cluster: 'c',
+            stream: own,
+            batchBytes,
+            memory: plentyOfMemory(),
+            ...shares,
+          });
           if (shared) {
             const source = twins(hub, (count) => {
               mostAttached = Math.max(mostAttached, count);

@@ -6,6 +6,7 @@ import type { SinkStore } from '../../src/brokers/store.ts';
 import { LaneStats } from '../../src/daemon/lane-stats.ts';
 import { OriginIndex } from '../../src/dedupe/origin-index.ts';
 import { SinkLaneState } from '../../src/lane/sink-lane-state.ts';
+import { MemoryBudget, type MemoryShare } from '../../src/lib/memory-budget.ts';
 import { BatchBuilder, decodeBatch, isBatchFrame } from '../../src/wire/batch.ts';
 import { decodeFrame, encodeFrame, type Frame } from '../../src/wire/frame.ts';
 import { RecordView } from '../../src/wire/record-view.ts';
@@ -173,6 +174,20 @@ export const breaks: readonly Break[] = [
     world: 'pair',
     twins: 0,
     hears: edited((frame) => (frame.kind === 'ack' ? { ...frame, creditLimit: 2 ** 40 } : frame)),
+  },
+  {
+    name: 'gives every lane the memory that it asks for',
+    breaks: 'I5',
+    world: 'pair',
+    twins: 0,
+    patch: () => {
+      const asBefore = MemoryBudget.prototype.share;
+      function share(this: MemoryBudget, mostBytes: number): MemoryShare {
+        this.bytes = 2 ** 40;
+        return asBefore.call(this, mostBytes);
+      }
+      return [replace(MemoryBudget.prototype, { share })];
+    },
   },
   {
     name: 'shows the lag of a lane as nothing',

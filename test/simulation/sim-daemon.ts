@@ -3,6 +3,7 @@ import type { SinkStore } from '../../src/brokers/store.ts';
 import { type LaneDeps, type LaneLimits, LaneSet } from '../../src/daemon/lane-set.ts';
 import type { LocalLane } from '../../src/daemon/links.ts';
 import type { LogFields, Logger, LogLevel } from '../../src/lib/logger.ts';
+import { MemoryBudget, type MemoryBudgetOptions } from '../../src/lib/memory-budget.ts';
 import type { LaneStatus } from '../../src/ops/status.ts';
 import type { LanePlan } from '../../src/topology/plan.ts';
 import type { Channel, ChannelEvents } from '../../src/transport/channel.ts';
@@ -23,6 +24,7 @@ export interface SimDaemonOptions {
   readonly health: StoreHealth;
   readonly lanes: readonly LanePlan[];
   readonly limits: LaneLimits;
+  readonly memory: MemoryBudgetOptions;
   readonly open: (from: SimDaemon, peer: string) => ((events: ChannelEvents) => Channel) | undefined;
   readonly log: (daemon: SimDaemon, level: LogLevel, event: string, fields: LogFields) => void;
   /** What the store is like that the daemon is given; a broken variant of the product may wrap it. */
@@ -34,15 +36,19 @@ export class SimDaemon implements Owner {
   readonly cluster: string;
   dead = false;
   readonly links: { readonly control: SimLink; readonly reader: SimLink; readonly writer: SimLink };
+  readonly #options: SimDaemonOptions;
   readonly #clock: VirtualClock;
+  readonly #memory: MemoryBudget;
   readonly #lanes: LaneSet;
   readonly #plans: readonly LanePlan[];
 
   constructor(options: SimDaemonOptions) {
     const { clock, random, cluster, node, broker, health } = options;
+    this.#options = options;
     this.name = node;
     this.cluster = cluster;
     this.#clock = clock;
+    this.#memory = new MemoryBudget(options.memory);
     const link = (): SimLink => new SimLink({ clock, random, owner: this, broker });
     this.links = { control: link(), reader: link(), writer: link() };
     const store = new SimStore({ clock, random, broker, link: this.links.control, health });
@@ -57,6 +63,7 @@ export class SimDaemon implements Owner {
         store: options.store(store, this),
         metrics: { observeBatch: () => undefined } as unknown as LaneDeps['metrics'],
         maxFrameBytes: 4 * 1024 * 1024,
+        memory: this.#memory,
         open: (peer) => options.open(this, peer),
         nodeOf: () => undefined,
         limits: options.limits,
@@ -69,6 +76,12 @@ export class SimDaemon implements Owner {
   /** Must run on behalf of the daemon. */
   get lanes(): LaneSet {
     return this.#lanes;
+  }
+
+  /** How much of its budget it uses, and how much it may: each end of a lane has its least, and a request of a reader is 16 KiB at least. */
+  get memoryBytes(): { readonly used: number; readonly allowed: number } {
+    const { bytes, leastBytes } = this.#options.memory;
+    return { used: this.#memory.usedBytes, allowed: bytes + this.#plans.length * (3 * leastBytes + 40_000) };
   }
 
   /** Hears that the peer is there, and that it accepts every link. */

@@ -1,10 +1,12 @@
 /** One run: a world, a seed, faults, and a verdict. */
 import { createRequire, syncBuiltinESMExports } from 'node:module';
-import { type LaneLimits, laneLimits } from '../../src/daemon/lane-set.ts';
+import type { LaneLimits } from '../../src/daemon/lane-set.ts';
+import type { MemoryBudgetOptions } from '../../src/lib/memory-budget.ts';
 import type { LanePlan } from '../../src/topology/plan.ts';
 import { Seed } from '../support/seed.ts';
 import { type Break, noBreak } from './breaks.ts';
 import { type Owner, replace, VirtualClock } from './clock.ts';
+import { drawLimits, drawMemory } from './draw.ts';
 import { type FaultKind, faultKinds, strike } from './faults.ts';
 import { type Excuses, type JudgedLane, judge, missing } from './oracle.ts';
 import { SimBroker } from './sim-broker.ts';
@@ -71,6 +73,7 @@ export class Simulation {
   readonly #network: Seed;
   readonly #broken: Break;
   readonly #limits: LaneLimits;
+  readonly #memory: MemoryBudgetOptions;
   readonly #lanes = new Map<string, JudgedLane>();
   /** Which lane a session between two daemons is of, by the frames they exchange. */
   #pending: (() => void)[] = [];
@@ -89,6 +92,7 @@ export class Simulation {
     this.lanePlans = world.lanes;
     this.lateness = random.next() < 0.4;
     this.#limits = drawLimits(random);
+    this.#memory = drawMemory(random);
     SimBroker.resetStamps();
     for (const spec of world.streams) this.#place(spec);
     for (const plan of world.lanes) {
@@ -171,6 +175,7 @@ export class Simulation {
       health: this.health.get(cluster)!,
       lanes: this.lanePlans,
       limits: this.#limits,
+      memory: this.#memory,
       open: (from, peer) => this.#open(from, peer),
       log: (from, level, event, fields) => this.watch.log(from, level, event, fields),
       store: (store, from) => this.#broken.store?.(store, from, this.clock) ?? store,
@@ -327,6 +332,7 @@ export class Simulation {
         clock.nowMs - sinceMs > 5000 &&
         daemon.links.control.line !== undefined;
       watch.status(daemon, knows);
+      watch.memory(daemon);
     }
     const { prefetchBytes } = this.#limits;
     for (const { spec, broker } of this.streams)
@@ -336,23 +342,6 @@ export class Simulation {
         Math.max(4 * 1024 * 1024, prefetchBytes),
       );
   }
-}
-
-/** Small ones, so that every bound is met. */
-function drawLimits(random: Seed): LaneLimits {
-  return {
-    windowBytes: random.pick([300, 2000, 50_000]),
-    batchBytes: random.pick([150, 500, 4000]),
-    prefetchBytes: random.pick([16_384, 65_536]),
-    ringBytes: random.pick([2048, 65_536]),
-    writer: {
-      ...laneLimits.writer,
-      maxInFlightRecords: random.pick([3, 24, 4096]),
-      maxInFlightIdRecords: random.pick([2, 16, 1024]),
-      maxInFlightBytes: random.pick([400, 1 << 24]),
-      idModeMs: random.pick([2000, 60_000]),
-    },
-  };
 }
 
 /** Runs one seed. The clocks and random numbers of the process are its own meanwhile. */

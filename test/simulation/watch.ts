@@ -171,6 +171,12 @@ export class Watch {
     }
   }
 
+  /** I5: what the ends of lanes of a daemon hold. */
+  memory(daemon: SimDaemon): void {
+    const { used, allowed } = daemon.memoryBytes;
+    if (used > allowed) this.violate(`I5: ${daemon.name} uses ${used} bytes of memory, ${allowed} allowed`);
+  }
+
   /** I5: what consumers of a source may still give out. */
   asked(place: string, bytes: readonly number[], limitBytes: number): void {
     for (const one of bytes)

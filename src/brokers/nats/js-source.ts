@@ -1,5 +1,6 @@
 import { JetStreamApiError } from '@nats-io/jetstream';
 import type { Msg } from 'nats';
+import type { MemoryBudget, MemoryShare } from '../../lib/memory-budget.ts';
 import { pause } from '../../lib/pause.ts';
 import { BatchBuilder } from '../../wire/batch.ts';
 import type { Opening } from '../../wire/frame.ts';
@@ -22,8 +23,9 @@ export interface JetStreamSourceOptions {
   readonly stream: string;
   /** Size of the records at which a batch is full, in bytes. */
   readonly batchBytes: number;
-  /** Bytes read ahead of what the lane may send. */
+  /** Bytes read ahead of what the lane may send, at most and as far as the budget has room. */
   readonly prefetchBytes: number;
+  readonly memory: MemoryBudget;
   /** Default: everything is carried on. */
   readonly filter?: ImportFilter;
   /** Default: what suits a server nearby. */
@@ -66,6 +68,8 @@ export class JetStreamSource implements Source {
   readonly #closing = new AbortController();
   #events: SourceEvents | undefined;
   #reader: StreamReader | undefined;
+  /** Present while it reads. */
+  #memory: MemoryShare | undefined;
   #incarnation = '';
   #created = '';
   /** Last sequence that is packed, or accounted for by a gap. */
@@ -149,9 +153,10 @@ export class JetStreamSource implements Source {
   }
 
   #read({ position, time, created }: SourcePlace): void {
-    const { link, stream, prefetchBytes, timing } = this.#options;
+    const { link, stream, prefetchBytes, memory, timing } = this.#options;
     this.#incarnation = position.incarnation;
     this.#tail = position.sequence;
+    this.#memory = memory.share(prefetchBytes);
     this.#reader = new StreamReader({
       link,
       stream,
@@ -159,7 +164,7 @@ export class JetStreamSource implements Source {
       after: position.sequence,
       ...(time === undefined ? {} : { afterTime: time }),
       headersOnly: false,
-      prefetchBytes,
+      prefetchBytes: this.#memory.windowBytes,
       message: (message, sequence, seconds, nanos, pending) =>
         this.#onMessage(message, sequence, seconds, nanos, pending),
       failed: (failure) => this.#fail(failure),
@@ -185,6 +190,7 @@ export class JetStreamSource implements Source {
     this.#events = undefined;
     this.#closing.abort();
     this.#reader?.close();
+    this.#memory?.close();
     clearInterval(this.#poll);
     this.#ready.length = 0;
     this.#readyBytes = 0;
@@ -270,6 +276,7 @@ export class JetStreamSource implements Source {
         this.#ready.shift();
         this.#readyBytes -= next.rawBytes;
         this.#allowance -= next.rawBytes;
+        this.#memory?.passed(next.rawBytes, performance.now());
         next.headSequence = this.#head;
         if (next.count === 0) this.#unsettled = { incarnation: next.incarnation, sequence: next.lastSequence };
         this.#events.batch(next);
@@ -278,7 +285,9 @@ export class JetStreamSource implements Source {
         this.#events.gap(next.after, next.upTo, next.reason);
       }
     }
-    this.#reader?.want(this.#options.prefetchBytes - this.#buffered());
+    const windowBytes = this.#memory?.windowBytes ?? 0;
+    this.#reader?.want(windowBytes - this.#buffered(), windowBytes);
+    this.#memory?.hold(this.prefetchedBytes);
   }
 
   /** A batch that holds no record costs no credit: it waits, and takes in more, until the one before it is settled. */

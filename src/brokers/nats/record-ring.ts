@@ -53,14 +53,14 @@ interface Entry {
  * does not hold. The oldest make room for new ones (I5).
  */
 export class RecordRing {
-  readonly #maxBytes: number;
+  #maxBytes: number;
   readonly #entries: Entry[] = [];
   #bytes = 0;
   #total = 0;
   /** The record that the first entry follows on. */
   #base: { readonly sequence: number; readonly time: RecordTime };
 
-  /** Begins empty, behind a record. `maxBytes`: memory that it may take, but for one batch. */
+  /** Begins empty, behind a record. `maxBytes` as for `resize`. */
   constructor(maxBytes: number, sequence: number, time: RecordTime) {
     this.#maxBytes = maxBytes;
     this.#base = { sequence, time };
@@ -107,7 +107,13 @@ export class RecordRing {
       bytes,
       total: this.#total,
     });
-    while (this.#bytes > this.#maxBytes && this.#entries.length > 1) {
+    this.resize(this.#maxBytes);
+  }
+
+  /** Sets the memory that it may take, but for one batch. */
+  resize(maxBytes: number): void {
+    this.#maxBytes = maxBytes;
+    while (this.#bytes > maxBytes && this.#entries.length > 1) {
       const gone = this.#entries.shift()!;
       const { sequence, seconds, nanos } = gone.records;
       this.#base = { sequence, time: { seconds, nanos } };

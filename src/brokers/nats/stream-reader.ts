@@ -93,7 +93,9 @@ export class StreamReader {
   #outstanding = 0;
   /** Bytes that may still be asked for or delivered, by the owner's last word. */
   #wanted: number;
-  #requestBytes: number;
+  /** The owner's bound on all that it reads ahead, and what a request asks for at least since a message did not fit in one. */
+  #prefetchBytes: number;
+  #leastRequestBytes = minRequestBytes;
 
   constructor(options: StreamReaderOptions) {
     this.#options = options;
@@ -104,7 +106,7 @@ export class StreamReader {
       this.#lastNanos = options.afterTime.nanos;
     }
     this.#wanted = options.prefetchBytes;
-    this.#requestBytes = Math.max(minRequestBytes, Math.floor(options.prefetchBytes / 4));
+    this.#prefetchBytes = options.prefetchBytes;
     this.#inbox = createInbox(inboxPrefix);
     this.#timer = setInterval(() => this.#check(), this.#timing.heartbeatMs);
     this.#timer.unref();
@@ -130,9 +132,13 @@ export class StreamReader {
     return this.#outstanding;
   }
 
-  /** Sets how many bytes may be under way from now on; what is delivered counts against it until it is set again. */
-  want(bytes: number): void {
+  /**
+   * Sets how many bytes may be under way from now on; what is delivered counts against it until it is set again. `prefetchBytes`: the
+   * bound on all that is read ahead, if it is another one than before.
+   */
+  want(bytes: number, prefetchBytes = this.#prefetchBytes): void {
     this.#wanted = bytes;
+    this.#prefetchBytes = prefetchBytes;
     this.#pull();
   }
 
@@ -243,13 +249,17 @@ export class StreamReader {
     this.#options.failed(failure);
   }
 
+  get #requestBytes(): number {
+    return Math.max(this.#leastRequestBytes, Math.floor(this.#prefetchBytes / 4));
+  }
+
   #pull(): void {
     const attached = this.#attached;
     if (attached === undefined || attached.connection.isClosed()) return;
-    const { link, stream, prefetchBytes } = this.#options;
+    const { link, stream } = this.#options;
     const max_bytes = this.#requestBytes;
     // A message larger than the prefetch is asked for when nothing else is under way.
-    const mayExceed = () => this.#outstanding === 0 && this.#wanted >= prefetchBytes / 2;
+    const mayExceed = () => this.#outstanding === 0 && this.#wanted >= this.#prefetchBytes / 2;
     while (this.#outstanding + max_bytes <= this.#wanted || mayExceed()) {
       if (this.#outstanding === 0) this.#heardMs = performance.now();
       this.#outstanding += max_bytes;
@@ -316,7 +326,7 @@ export class StreamReader {
     if (tooLarge && pendingBytes >= this.#requestBytes) {
       // Not even one message fitted. Streams may hold messages larger than what the server takes now.
       const usual = (this.#attached?.connection.info?.max_payload ?? 0) + 64 * 1024;
-      this.#requestBytes = this.#requestBytes < usual ? usual : 2 * this.#requestBytes;
+      this.#leastRequestBytes = this.#requestBytes < usual ? usual : 2 * this.#requestBytes;
     }
     this.#pull();
     if (!tooLarge) this.#options.idle?.();

@@ -1,3 +1,4 @@
+import type { MemoryShare } from '../../lib/memory-budget.ts';
 import { placesOf } from './export-rules.ts';
 import { JetStreamSource, type JetStreamSourceOptions, type SourcePlace } from './js-source.ts';
 import { type Import, Imports, RecordRing } from './record-ring.ts';
@@ -29,7 +30,8 @@ export interface TrunkEvents {
 export class Trunk {
   readonly ring: RecordRing;
   readonly #source: JetStreamSource;
-  readonly #aheadBytes: number;
+  /** For the ring; what is read and not in it yet is the source's to count. */
+  readonly #memory: MemoryShare;
   readonly #events: TrunkEvents;
   readonly #lanes = new Set<TrunkLane>();
   /** Came over other lanes, and is not in the ring yet. */
@@ -47,9 +49,9 @@ export class Trunk {
     events: TrunkEvents,
   ) {
     const { sequence } = place.position;
-    this.ring = new RecordRing(options.ringBytes, sequence, place.time);
+    this.#memory = options.memory.share(options.ringBytes);
+    this.ring = new RecordRing(this.#memory.windowBytes, sequence, place.time);
     this.#furthest = sequence;
-    this.#aheadBytes = options.ringBytes / 2;
     this.#events = events;
     this.#source = new JetStreamSource({
       ...options,
@@ -64,6 +66,9 @@ export class Trunk {
       batch: (batch) => {
         const { end } = this.ring;
         this.ring.push(batch, this.#importsUpTo(batch.lastSequence));
+        this.#memory.passed(batch.rawBytes, performance.now());
+        this.ring.resize(this.#memory.windowBytes);
+        this.#memory.hold(this.ring.bytes);
         this.#pace();
         this.#wakeAll();
         this.#events.grew(end);
@@ -108,7 +113,7 @@ export class Trunk {
   }
 
   #pace(): void {
-    this.#source.pull(Math.max(0, this.#aheadBytes - this.ring.bytesAfter(this.#furthest)));
+    this.#source.pull(Math.max(0, this.#memory.windowBytes / 2 - this.ring.bytesAfter(this.#furthest)));
   }
 
   /** Once for everything that one socket read brings. */
@@ -139,6 +144,7 @@ export class Trunk {
     if (!this.#open) return;
     this.#open = false;
     this.#source.close();
+    this.#memory.close();
     this.#events.ended();
     const lanes = [...this.#lanes];
     this.#lanes.clear();
