@@ -69,6 +69,28 @@ await eachServer('ends', (binary) => {
     },
   );
 
+  test('a session whose lane another daemon has won is superseded at its next checkpoint, and stops', async () => {
+    const stream = `S${++streams}`;
+    const subject = `${stream}.x`;
+    await makeStream(nc, { name: stream });
+    await using a = new SinkRig(one.link, stream).start();
+    await using b = new SinkRig(two.link, stream).start();
+    const older = await a.open(direct);
+    await older.bring(subject, range(1, 10));
+    const newer = await b.open(direct);
+    expect(newer.cursor).toBe(10);
+    await newer.bring(subject, range(11, 20));
+    expect(older.ended).toBeUndefined();
+    // It does not know yet. What it brings is there already, and the write that would say so fails.
+    older.send(subject, range(11, 12));
+    await until(() => older.ended !== undefined, { what: 'the older session to be ended' });
+    expect(older.ended).toMatchObject({ reason: 'superseded' });
+    older.send(subject, range(13, 14));
+    await newer.bring(subject, range(21, 30));
+    expect(newer.ended).toBeUndefined();
+    expect(await stored(stream)).toEqual(range(1, 30));
+  });
+
   test('what another daemon passed without storing it stays passed', async () => {
     const stream = `S${++streams}`;
     await makeStream(nc, { name: stream });
