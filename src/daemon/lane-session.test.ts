@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { windowOf } from '../../test/support/memory.ts';
+import { plentyOfMemory, windowOf } from '../../test/support/memory.ts';
+import { MemoryBudget } from '../lib/memory-budget.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
+import { BatchBuilder } from '../wire/batch.ts';
 import { decodeFrame, encodeFrame, type Frame, type Goodbye, type Hello } from '../wire/frame.ts';
 import { type Failure, FailureError } from '../wire/reasons.ts';
 import type { Start } from '../wire/start.ts';
@@ -33,8 +35,15 @@ const hello: Hello = {
   linkHash: 'h',
 };
 
+const roomy = () => ({ budget: plentyOfMemory(), released: Promise.resolve() });
+
 /** A receiving session whose sink says where the lane begins, and all that it sends. */
-function receiver(start: Start | undefined, wrong?: Failure, role: 'receiver' | 'sender' = 'receiver') {
+function receiver(
+  start: Start | undefined,
+  wrong?: Failure,
+  role: 'receiver' | 'sender' = 'receiver',
+  memory = roomy(),
+) {
   const sent: Frame[] = [];
   let over: Failure | undefined;
   const channel: Channel = {
@@ -57,7 +66,7 @@ function receiver(start: Start | undefined, wrong?: Failure, role: 'receiver' | 
     stats: new LaneStats(plan, { batch: () => undefined }, 0),
     maxFrameBytes: 1000,
     batchBytes: 0,
-    openWindow: () => windowOf(1000),
+    openWindow: () => memory.budget.share(1000),
     openOutbox: () => windowOf(1000),
     openSource: () => {
       throw new Error('a receiver has no source');
@@ -72,7 +81,7 @@ function receiver(start: Start | undefined, wrong?: Failure, role: 'receiver' | 
         append: () => undefined,
         gap: () => undefined,
         close: () => undefined,
-        released: () => Promise.resolve(),
+        released: () => memory.released,
       };
     },
     live: () => undefined,
@@ -141,6 +150,27 @@ test('what is wrong with the sink is told to the sender, also where the receiver
   expect(sender.over()).toBeUndefined();
   events.frame(encodeFrame(left as Goodbye));
   expect(sender.over()).toMatchObject({ reason: 'sink-missing', detail: 'T does not exist' });
+});
+
+test('what the sink has of a session that is over counts as memory until that is resolved', async () => {
+  const budget = new MemoryBudget({ bytes: 1 << 20, leastBytes: 1000, firstBytes: 1000 });
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const dialled = receiver(undefined, undefined, 'receiver', { budget, released });
+  const events = dialled.session.accept(dialled.channel, { ...hello, maxVersion: 2 });
+  await settled();
+  expect(budget.usedBytes).toBe(1000);
+  const builder = new BatchBuilder('i', 0, 500);
+  builder.append(1, 1, 1, Buffer.from('s'), Buffer.alloc(0), Buffer.alloc(300));
+  events.frame(builder.frame(1, 1, 0));
+  dialled.session.finish({ reason: 'draining', detail: '' });
+  await settled();
+  expect(budget.usedBytes).toBe(builder.rawBytes);
+  release();
+  await settled();
+  expect(budget.usedBytes).toBe(0);
 });
 
 test('a peer that gives up before Welcome has not broken the protocol', async () => {

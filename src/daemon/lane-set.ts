@@ -84,6 +84,7 @@ export class LaneSet {
   /** Sink streams that others write too. */
   #shared: ReadonlySet<string> = new Set();
   readonly #timer: NodeJS.Timeout;
+  #draining = false;
 
   constructor(deps: LaneDeps) {
     this.#deps = deps;
@@ -159,6 +160,7 @@ export class LaneSet {
 
   /** An incoming session, for the lane that its Hello names. */
   accept(channel: Channel, hello: Hello): ChannelEvents | Failure {
+    if (this.#draining) return { reason: 'draining', detail: 'the daemon stops' };
     const runner = this.#lanes.get(hello.lane)?.runner;
     const peer = channel.peer.cluster;
     const node = this.#deps.nodeOf(peer);
@@ -179,6 +181,7 @@ export class LaneSet {
   }
 
   async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true;
     const drained = Promise.all(this.#runners().map((runner) => runner.drain()));
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>((resolve) => {
@@ -189,6 +192,7 @@ export class LaneSet {
   }
 
   async stop(): Promise<void> {
+    this.#draining = true;
     clearInterval(this.#timer);
     for (const runner of this.#runners()) runner.stop();
     const sinks = [...this.#sinks.values()];

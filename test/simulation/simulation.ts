@@ -214,6 +214,7 @@ export class Simulation {
     if (daemon === undefined) return;
     site.daemon = undefined;
     const over = () => {
+      this.watch.stopped(daemon);
       daemon.kill(0);
       for (const wire of this.wires) wire.left(daemon);
       this.later(againMs, () => this.launch(site));

@@ -177,6 +177,12 @@ export class Watch {
     if (used > allowed) this.violate(`I5: ${daemon.name} uses ${used} bytes of memory, ${allowed} allowed`);
   }
 
+  /** I5: nothing is counted of sessions that are over. */
+  stopped(daemon: SimDaemon): void {
+    const { used } = daemon.memoryBytes;
+    if (used > 0) this.violate(`I5: ${daemon.name} has stopped, and ${used} bytes of memory are in use`);
+  }
+
   /** I5: what consumers of a source may still give out. */
   asked(place: string, bytes: readonly number[], limitBytes: number): void {
     for (const one of bytes)
