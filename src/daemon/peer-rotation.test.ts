@@ -4,6 +4,7 @@ import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
 import { type MemoryChannel, memoryPair } from '../transport/memory.ts';
 import { decodeControl, encodeControl } from '../wire/control.ts';
 import type { Failure } from '../wire/reasons.ts';
+import { ControlSession } from './control-session.ts';
 import { Peer } from './peer.ts';
 
 /** Two peers, and connections between them that are made anew every minute. */
@@ -191,8 +192,35 @@ test('if the old connection breaks meanwhile, the new one is the next attempt', 
   rig.release();
   await vi.advanceTimersByTimeAsync(5);
   expect(a.story).toEqual(['peer-disconnected', 'down connection-lost', 'peer-connected', 'up', 'declared']);
+  await vi.advanceTimersByTimeAsync(10_000);
   expect(rig.opened).toHaveLength(2);
   expect(a.peer.status()).toMatchObject({ connected: true, rotationsTotal: 0 });
+});
+
+test('a stream that is still being opened is not taken for a silent peer; one that is open and not greeted is', async () => {
+  let taken: (() => void) | undefined;
+  let ended: Failure | undefined;
+  const nothing = () => undefined;
+  const session = new ControlSession({
+    greeting: () => ({ cluster: 'a', node: 'n', software: 's', fileHash: '', generation: 1, file: '' }),
+    greeted: nothing,
+    declaration: nothing,
+    verdicts: nothing,
+    measured: nothing,
+    ended: (failure) => {
+      ended = failure;
+    },
+  });
+  const send = (_frame: Buffer, onTaken?: () => void) => {
+    taken ??= onTaken;
+  };
+  session.start({ send, end: nothing, abort: nothing } as unknown as Channel);
+  session.greet();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(ended).toBeUndefined();
+  taken?.();
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(ended?.reason).toBe('peer-silent');
 });
 
 test('a Goodbye over the old connection that is faster than the greeting over the new one ends nothing', async () => {
