@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { windowOf } from '../../test/support/memory.ts';
 import type { Source, SourceEvents } from '../brokers/broker.ts';
+import { lineLimits } from '../lane/line.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
@@ -9,6 +10,7 @@ import { encodeFrame } from '../wire/frame.ts';
 import type { Failure } from '../wire/reasons.ts';
 import { LaneRunner } from './lane-runner.ts';
 import { LaneStats } from './lane-stats.ts';
+import { openLine } from './line-driver.ts';
 
 const plan: LanePlan = {
   id: 'l/a/b',
@@ -49,6 +51,7 @@ function sender() {
     batchBytes: 0,
     openWindow: () => windowOf(1000),
     openOutbox: () => windowOf(1000),
+    line: openLine(lineLimits),
     openSource: (): Source => ({
       open: (_opening, events) => {
         source = events;
@@ -152,7 +155,7 @@ test('a live lane whose receiver stores nothing of what it has is blocked, until
   const detail = 'the peer has not stored anything for 12 s';
   expect(runner.status(Date.now())).toMatchObject({ state: 'blocked', reason: 'sink-blocked', detail });
   const stored = { incarnation: 'i', sequence: 1 };
-  events.frame(encodeFrame({ kind: 'ack', epoch: 1, stored, creditLimit: 1000 }));
+  events.frame(encodeFrame({ kind: 'ack', epoch: 1, stored, creditLimit: 1000, arrivedBytes: 0, arrivedMs: 0 }));
   expect(runner.status(Date.now()).state).toBe('live');
 });
 

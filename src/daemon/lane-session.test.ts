@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { plentyOfMemory, windowOf } from '../../test/support/memory.ts';
+import { lineLimits } from '../lane/line.ts';
 import { MemoryBudget } from '../lib/memory-budget.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
@@ -9,6 +10,7 @@ import { type Failure, FailureError } from '../wire/reasons.ts';
 import type { Start } from '../wire/start.ts';
 import { LaneSession } from './lane-session.ts';
 import { LaneStats } from './lane-stats.ts';
+import { openLine } from './line-driver.ts';
 
 const plan: LanePlan = {
   id: 'l/a/b',
@@ -68,6 +70,7 @@ function receiver(
     batchBytes: 0,
     openWindow: () => memory.budget.share(1000),
     openOutbox: () => windowOf(1000),
+    line: openLine(lineLimits),
     openSource: () => {
       throw new Error('a receiver has no source');
     },

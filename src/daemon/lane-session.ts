@@ -1,10 +1,12 @@
 import type { Source } from '../brokers/broker.ts';
 import { creditBytes, negotiate } from '../lane/lane-receiver.ts';
 import type { DrainReason } from '../lane/lane-sender.ts';
+import type { Line } from '../lane/line.ts';
 import type { MemoryShare } from '../lib/memory-budget.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEnd, ChannelEvents } from '../transport/channel.ts';
 import {
+  arrivalVersion,
   decodeFrame,
   encodeFrame,
   type Frame,
@@ -35,6 +37,8 @@ export interface LaneSessionOptions {
   /** Memory for what a receiver has not stored, and for what a sender has not got rid of. */
   readonly openWindow: () => MemoryShare;
   readonly openOutbox: () => MemoryShare;
+  /** What all lanes that are sent to the peer share. */
+  readonly line: Line;
   readonly openSource: () => Source;
   readonly openSink: (events: SinkSessionEvents, signal: AbortSignal) => Promise<SinkSession>;
   /** Records may flow. */
@@ -138,13 +142,13 @@ export class LaneSession {
           return;
         }
         this.#send({ kind: 'welcome', version, node });
-        this.#startSending(hello.opening);
+        this.#startSending(hello.opening, version);
       } else {
         const opening = await this.#opening();
         if (this.#over) return;
         if (this.#isBeyond(version, opening)) return;
         this.#send({ kind: 'welcome', version, node, opening });
-        this.#startReceiving();
+        this.#startReceiving(version);
       }
     } catch (error) {
       this.#refuse(failureFrom(error));
@@ -163,9 +167,9 @@ export class LaneSession {
     clearTimeout(this.#timer);
     const version = negotiate(frame.version, frame.version);
     if (typeof version !== 'number') this.#refuse(version);
-    else if (own !== undefined) this.#isBeyond(version, own) || this.#startReceiving();
+    else if (own !== undefined) this.#isBeyond(version, own) || this.#startReceiving(version);
     else if (frame.opening === undefined) this.#fault('Welcome of a receiver without an opening');
-    else this.#startSending(frame.opening);
+    else this.#startSending(frame.opening, version);
   }
 
   /** The other side gives up before the session has begun. */
@@ -206,8 +210,8 @@ export class LaneSession {
     };
   }
 
-  #startSending(opening: Opening): void {
-    const { stats, live } = this.#options;
+  #startSending(opening: Opening, version: number): void {
+    const { stats, line, live } = this.#options;
     const outbox = this.#options.openOutbox();
     this.#memory = outbox;
     const end = new SendingEnd({
@@ -216,6 +220,7 @@ export class LaneSession {
       stats,
       opening,
       outbox,
+      line: version < arrivalVersion ? undefined : line,
       live,
       ended: (failure) => this.#ended(failure),
     });
@@ -224,7 +229,7 @@ export class LaneSession {
     if (this.#draining !== undefined) end.drain(this.#draining);
   }
 
-  #startReceiving(): void {
+  #startReceiving(version: number): void {
     const { stats, batchBytes, live } = this.#options;
     this.#end = new ReceivingEnd({
       channel: this.#channel!,
@@ -233,6 +238,7 @@ export class LaneSession {
       memory: this.#memory!,
       batchBytes,
       creditLimit: this.#creditLimit,
+      tellsArrival: version >= arrivalVersion,
       ended: (failure) => this.#ended(failure),
     });
     live();

@@ -5,6 +5,7 @@ import { natsFailure } from '../brokers/nats/errors.ts';
 import type { ExportRules } from '../brokers/nats/export-rules.ts';
 import { SharedSource } from '../brokers/nats/shared-source.ts';
 import type { SinkStore } from '../brokers/store.ts';
+import { type Line, type LineLimits, lineLimits } from '../lane/line.ts';
 import { type SinkWriterOptions, sinkWriterDefaults } from '../lane/sink-writer-events.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MemoryBudget } from '../lib/memory-budget.ts';
@@ -18,6 +19,7 @@ import type { Hello } from '../wire/frame.ts';
 import type { Failure } from '../wire/reasons.ts';
 import { LaneRunner } from './lane-runner.ts';
 import { LaneStats } from './lane-stats.ts';
+import { openLine } from './line-driver.ts';
 import type { LocalLane } from './links.ts';
 import { SinkStream } from './sink-stream.ts';
 
@@ -31,6 +33,7 @@ export interface LaneLimits {
   readonly prefetchBytes: number;
   /** What is read once for several lanes, and kept for those that are a little behind. */
   readonly ringBytes: number;
+  readonly line: LineLimits;
   readonly writer: SinkWriterOptions;
 }
 
@@ -40,6 +43,7 @@ export const laneLimits: LaneLimits = {
   batchBytes: 128 * 1024,
   prefetchBytes: 4 * 1024 * 1024,
   ringBytes: 8 * 1024 * 1024,
+  line: lineLimits,
   writer: sinkWriterDefaults,
 };
 
@@ -78,6 +82,8 @@ export class LaneSet {
   readonly #sources = new Map<string, SharedSource>();
   /** Why a source stream cannot be read, by stream, as far as it was found out without a session. */
   readonly #sourceFailures = new Map<string, Failure>();
+  /** The connections to the peers, as far as own records are sent over them. */
+  readonly #lines = new Map<string, Line>();
   readonly #peersUp = new Set<string>();
   /** Sinks that are let go of, by stream: the next one of a stream begins when the last one has ended. */
   readonly #stopping = new Map<string, Promise<void>>();
@@ -133,6 +139,8 @@ export class LaneSet {
     const sources = new Set(ends('sender').map(({ plan }) => plan.sourceStream));
     for (const stream of this.#sources.keys()) if (!sources.has(stream)) this.#sources.delete(stream);
     for (const stream of this.#sourceFailures.keys()) if (!sources.has(stream)) this.#sourceFailures.delete(stream);
+    const peers = new Set(this.#runners().map(({ peer }) => peer));
+    for (const peer of this.#lines.keys()) if (!peers.has(peer)) this.#lines.delete(peer);
   }
 
   #runners(): LaneRunner[] {
@@ -227,6 +235,7 @@ export class LaneSet {
       batchBytes: this.#limits.batchBytes,
       openWindow: () => memory.share(this.#limits.windowBytes),
       openOutbox: () => memory.share(this.#limits.outboxBytes),
+      line: this.#line(peer),
       maxFrameBytes,
       open: () => open(peer),
       openSource: () => this.#source(plan.sourceStream).lane(exportRules(plan)),
@@ -238,6 +247,15 @@ export class LaneSet {
       obstacle: () => links.control.failure ?? sink?.failure ?? this.#sourceFailure(role, plan.sourceStream),
       mode: () => sink?.mode,
     });
+  }
+
+  #line(peer: string): Line {
+    let line = this.#lines.get(peer);
+    if (line === undefined) {
+      line = openLine(this.#limits.line);
+      this.#lines.set(peer, line);
+    }
+    return line;
   }
 
   #sourceFailure(role: LocalLane['role'], stream: string): Failure | undefined {

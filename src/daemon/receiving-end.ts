@@ -8,6 +8,9 @@ import type { Failure } from '../wire/reasons.ts';
 import type { LaneStats } from './lane-stats.ts';
 import type { SinkSession } from './sink-session.ts';
 
+/** What has arrived is told within so long, in ms, if nothing is stored meanwhile. */
+const arrivalMs = 25;
+
 /** Drives the receiving end of one session: a Channel into a sink stream, and the acknowledgements back. */
 export class ReceivingEnd {
   readonly #channel: Channel;
@@ -18,6 +21,12 @@ export class ReceivingEnd {
   /** Arrival times of batches that are not stored yet, oldest first. */
   readonly #arrived: number[] = [];
   #ackScheduled = false;
+  readonly #tellsArrival: boolean;
+  #arrivalTimer: NodeJS.Timeout | undefined;
+  /** When the last batch did. */
+  #arrivedMs = 0;
+  /** What the sender was last told to have arrived. */
+  #toldBytes = 0;
   #closed = false;
 
   constructor(options: {
@@ -28,12 +37,15 @@ export class ReceivingEnd {
     readonly batchBytes: number;
     /** What the sender was told in the opening. */
     readonly creditLimit: number;
+    /** The peer wants to know what has arrived, also while nothing is stored. */
+    readonly tellsArrival: boolean;
     readonly ended: (failure: Failure | undefined) => void;
   }) {
     this.#channel = options.channel;
     this.#sink = options.sink;
     this.#stats = options.stats;
     this.#ended = options.ended;
+    this.#tellsArrival = options.tellsArrival;
     const { epoch, cursor } = options.sink;
     this.#receiver = new LaneReceiver({ ...options, epoch, cursor });
     this.#stats.onStored(cursor, Date.now());
@@ -50,9 +62,23 @@ export class ReceivingEnd {
       const head = Math.max(frame.batch.headSequence, frame.batch.lastSequence);
       this.#stats.onHead(head, Date.now());
       this.#stats.onBatchHead(frame.batch.incarnation, head);
-      if (frame.batch.packed.length > 0) this.#arrived.push(performance.now());
+      if (frame.batch.packed.length > 0) {
+        this.#arrivedMs = performance.now();
+        this.#arrived.push(this.#arrivedMs);
+      }
     }
     this.#step({ type: 'frame', frame });
+    if (this.#tellsArrival && this.#receiver.arrivedBytes > this.#toldBytes) this.#tellArrival();
+  }
+
+  /** Later, since it is mostly told together with what is stored. */
+  #tellArrival(): void {
+    if (this.#closed || this.#arrivalTimer !== undefined) return;
+    this.#arrivalTimer = setTimeout(() => {
+      this.#arrivalTimer = undefined;
+      if (this.#receiver.arrivedBytes > this.#toldBytes) this.#sendAck();
+    }, arrivalMs);
+    this.#arrivalTimer.unref();
   }
 
   /** From the sink: a batch or a gap is stored. */
@@ -80,8 +106,14 @@ export class ReceivingEnd {
     // One acknowledgement for everything that this turn of the event loop brought.
     setImmediate(() => {
       this.#ackScheduled = false;
-      if (!this.#closed) this.#channel.send(encodeFrame(this.#receiver.ack()));
+      if (!this.#closed) this.#sendAck();
     });
+  }
+
+  #sendAck(): void {
+    const ack = this.#receiver.ack();
+    this.#toldBytes = ack.arrivedBytes;
+    this.#channel.send(encodeFrame({ ...ack, arrivedMs: Math.round(this.#arrivedMs) }));
   }
 
   /** From the sink: it does not go on. */
@@ -96,6 +128,7 @@ export class ReceivingEnd {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#arrivalTimer);
     this.#sink.close();
   }
 

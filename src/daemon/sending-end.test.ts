@@ -45,13 +45,21 @@ function rig() {
     stats,
     opening,
     outbox: windowOf(1 << 20),
+    line: undefined,
     live: () => {},
     ended: () => {},
   });
   end.start();
   events.opened(opening.cursor!);
   const ack = (sequence: number) =>
-    end.frame({ kind: 'ack', epoch: 1, stored: { incarnation: 'i', sequence }, creditLimit: 1 << 20 });
+    end.frame({
+      kind: 'ack',
+      epoch: 1,
+      stored: { incarnation: 'i', sequence },
+      creditLimit: 1 << 20,
+      arrivedBytes: 0,
+      arrivedMs: 0,
+    });
   return { sent, settled, observed, events, stats, end, ack };
 }
 

@@ -1,5 +1,6 @@
 import type { Source } from '../brokers/broker.ts';
 import { type DrainReason, LaneSender, type SenderEffect, type SenderEvent } from '../lane/lane-sender.ts';
+import type { Line, LineShare } from '../lane/line.ts';
 import type { MemoryShare } from '../lib/memory-budget.ts';
 import type { Channel } from '../transport/channel.ts';
 import { BatchBuilder } from '../wire/batch.ts';
@@ -25,6 +26,7 @@ export class SendingEnd {
   readonly #stats: LaneStats;
   readonly #opening: Opening;
   readonly #sender: LaneSender;
+  readonly #line: LineShare | undefined;
   readonly #ended: (failure: Failure | undefined) => void;
   readonly #live: () => void;
   /** Sent and not yet known to be stored, oldest first. */
@@ -42,6 +44,8 @@ export class SendingEnd {
     readonly opening: Opening;
     /** For what is handed to the channel and not yet taken by HTTP/2. */
     readonly outbox: MemoryShare;
+    /** To the peer; undefined if the peer does not say what has arrived. */
+    readonly line: Line | undefined;
     /** The cursor is proven and records flow. */
     readonly live: () => void;
     readonly ended: (failure: Failure | undefined) => void;
@@ -52,7 +56,8 @@ export class SendingEnd {
     this.#opening = options.opening;
     this.#ended = options.ended;
     this.#live = options.live;
-    this.#sender = new LaneSender(options.opening, { outbox: options.outbox });
+    this.#line = options.line?.join(() => this.#step({ type: 'turn' }));
+    this.#sender = new LaneSender(options.opening, { outbox: options.outbox, line: this.#line });
   }
 
   get creditBytes(): number {
@@ -114,6 +119,8 @@ export class SendingEnd {
   frame(frame: Frame): void {
     if (frame.kind === 'ack' && frame.stored !== undefined) this.#settled(frame.stored);
     this.#step({ type: 'frame', frame });
+    if (frame.kind === 'ack' && frame.epoch === this.#opening.epoch)
+      this.#line?.arrived(frame.arrivedBytes, frame.arrivedMs);
   }
 
   drain(reason: DrainReason): void {
@@ -125,6 +132,7 @@ export class SendingEnd {
     if (this.#closed) return;
     this.#closed = true;
     this.#source.close();
+    this.#line?.leave();
     const [oldest] = this.#onTheWay;
     if (oldest !== undefined) this.#stats.oldestMs = oldest.firstMs;
   }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { windowOf } from '../../test/support/memory.ts';
 import type { Source, SourceEvents } from '../brokers/broker.ts';
+import { lineLimits } from '../lane/line.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
 import { memoryPair } from '../transport/memory.ts';
@@ -14,6 +15,7 @@ import { awaitHello } from './await-hello.ts';
 import { ControlSession } from './control-session.ts';
 import { LaneSession } from './lane-session.ts';
 import { LaneStats } from './lane-stats.ts';
+import { openLine } from './line-driver.ts';
 import type { SinkSession, SinkSessionEvents } from './sink-session.ts';
 
 /**
@@ -114,6 +116,8 @@ const laneFrame: fc.Arbitrary<Buffer> = fc.oneof(
         epoch,
         stored: fc.option(position, { nil: undefined }),
         creditLimit: fc.constantFrom(0, 4096, 2 ** 53 - 1),
+        arrivedBytes: fc.constantFrom(0, 100, 2 ** 53 - 1),
+        arrivedMs: fc.constantFrom(0, 2 ** 53 - 1),
       })
       .map((ack) => encodeFrame({ kind: 'ack', ...ack })),
   },
@@ -123,7 +127,7 @@ const laneFrame: fc.Arbitrary<Buffer> = fc.oneof(
       .record({ epoch, frame: fc.integer({ min: 1, max: 4 }), after: position, upTo: position })
       .map((gap) => encodeFrame({ kind: 'gap', stripe: 0, reason: 'expired', ...gap })),
   },
-  { weight: 1, arbitrary: fc.constant(encodeFrame({ kind: 'welcome', version: 2, node: 'n', opening })) },
+  { weight: 1, arbitrary: fc.constant(encodeFrame({ kind: 'welcome', version: 3, node: 'n', opening })) },
   { weight: 1, arbitrary: fc.constant(encodeFrame({ kind: 'drain', reason: 'draining' })) },
   { weight: 1, arbitrary: fc.constant(Buffer.from('a2060568656c6c6f', 'hex')) },
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 40 }).map((noise) => Buffer.from(noise)) },
@@ -139,7 +143,7 @@ const goodHello = (role: 'sender' | 'receiver'): Buffer =>
   encodeFrame({
     kind: 'hello',
     minVersion: 1,
-    maxVersion: 2,
+    maxVersion: 3,
     lane: plan.id,
     role,
     node: 'n',
@@ -197,6 +201,7 @@ describe('a lane', () => {
       batchBytes: 0,
       openWindow: () => windowOf(windowBytes),
       openOutbox: () => windowOf(windowBytes),
+      line: openLine(lineLimits),
       openSource,
       openSink,
       live: () => undefined,
@@ -262,11 +267,36 @@ describe('a lane', () => {
     await peer.settle();
     expect(seen.sent).toBeGreaterThan(0);
     peer.channel.send(
-      encodeFrame({ kind: 'ack', epoch: 3, stored: { incarnation: 'i', sequence: 4 }, creditLimit: 9999 }),
+      encodeFrame({
+        kind: 'ack',
+        epoch: 3,
+        stored: { incarnation: 'i', sequence: 4 },
+        creditLimit: 9999,
+        arrivedBytes: 0,
+        arrivedMs: 0,
+      }),
     );
     await peer.settle();
     expect(seen.ends).toMatchObject([{ reason: 'bad-frame', detail: expect.stringMatching(/was never sent/) }]);
     expect(seen.settled).toBe(0);
+  });
+
+  it('that is told of more that arrived than it sent does not believe it', async () => {
+    const { peer, seen } = accepting('sender');
+    peer.channel.send(goodHello('receiver'));
+    await peer.settle();
+    peer.channel.send(
+      encodeFrame({
+        kind: 'ack',
+        epoch: 3,
+        stored: undefined,
+        creditLimit: 9999,
+        arrivedBytes: 1_000_000,
+        arrivedMs: 1,
+      }),
+    );
+    await peer.settle();
+    expect(seen.ends).toMatchObject([{ reason: 'bad-frame', detail: expect.stringMatching(/said to have arrived/) }]);
   });
 });
 

@@ -61,16 +61,27 @@ export class LaneReceiver {
     this.#batchBytes = options.batchBytes;
   }
 
+  /** Bytes received in this session. */
+  get arrivedBytes(): number {
+    return this.#receivedBytes;
+  }
+
   /** Bytes received and not yet stored. */
   get inFlightBytes(): number {
     return this.#receivedBytes - this.#storedBytes;
   }
 
   /** The acknowledgement as of now; the driver sends one after each burst of `stored`. */
-  ack(): Ack {
+  ack(): Omit<Ack, 'arrivedMs'> {
     this.#creditLimit = Math.max(this.#creditLimit, this.#storedBytes + creditBytes(this.#memory, this.#batchBytes));
     this.#hold();
-    return { kind: 'ack', epoch: this.#epoch, stored: this.#stored, creditLimit: this.#creditLimit };
+    return {
+      kind: 'ack',
+      epoch: this.#epoch,
+      stored: this.#stored,
+      creditLimit: this.#creditLimit,
+      arrivedBytes: this.#receivedBytes,
+    };
   }
 
   step(event: ReceiverEvent): readonly ReceiverEffect[] {

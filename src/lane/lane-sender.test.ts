@@ -23,7 +23,7 @@ function sender(creditLimit = 1000, outboxBytes = 10_000): LaneSender {
 
 const ack = (sequence: number, creditLimit: number, epoch = 3): { type: 'frame'; frame: Ack } => ({
   type: 'frame',
-  frame: { kind: 'ack', epoch, stored: { incarnation: 'i', sequence }, creditLimit },
+  frame: { kind: 'ack', epoch, stored: { incarnation: 'i', sequence }, creditLimit, arrivedBytes: 0, arrivedMs: 0 },
 });
 const pulls = (effects: readonly SenderEffect[]) =>
   effects.filter((effect) => effect.type === 'pull').map(({ bytes }) => bytes);

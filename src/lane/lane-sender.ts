@@ -1,18 +1,28 @@
 import type { MemoryShare } from '../lib/memory-budget.ts';
-import type { BatchBuilder } from '../wire/batch.ts';
+import { BatchBuilder } from '../wire/batch.ts';
 import type { Frame, Opening } from '../wire/frame.ts';
 import { formatPosition, type Position } from '../wire/position.ts';
 import type { Failure, Reason } from '../wire/reasons.ts';
+import type { LineShare } from './line.ts';
 
 /** Why a session finishes what is in flight: the own daemon stops, or the lane moves to another connection. */
 export type DrainReason = 'draining' | 'rotated';
 
+interface GapEvent {
+  readonly type: 'gap';
+  readonly after: Position;
+  readonly upTo: Position;
+  readonly reason: Reason;
+}
+
 export type SenderEvent =
   | { readonly type: 'batch'; readonly batch: BatchBuilder }
-  | { readonly type: 'gap'; readonly after: Position; readonly upTo: Position; readonly reason: Reason }
+  | GapEvent
   | { readonly type: 'source-failed'; readonly failure: Failure }
   /** HTTP/2 has taken a frame of so many bytes. */
   | { readonly type: 'taken'; readonly bytes: number; readonly nowMs: number }
+  /** It is this lane's turn on the line. */
+  | { readonly type: 'turn' }
   | { readonly type: 'frame'; readonly frame: Frame }
   /** Read no more, wait for the acknowledgements, then end for this reason. */
   | { readonly type: 'drain'; readonly reason: DrainReason };
@@ -28,20 +38,25 @@ export type SenderEffect =
 export interface LaneSenderOptions {
   /** Its window is what may be handed to the transport and not yet be taken by it. */
   readonly outbox: MemoryShare;
+  /** Its part of the line; absent if the peer does not say what has arrived. What arrives is told there by the driver. */
+  readonly line?: LineShare | undefined;
 }
 
 /**
  * The sending end of one session of a lane, after the handshake. Pulls from its source no more than the receiver's credit
- * and the own outbox allow (I5), and settles the source only up to what the receiver acknowledged as stored (I1).
+ * and the own outbox allow (I5); what the line has no room for it holds, one batch, and reads no more. Settles the source only up to what the receiver acknowledged as stored (I1).
  */
 export class LaneSender {
   readonly #epoch: number;
   readonly #outbox: MemoryShare;
+  readonly #line: LineShare | undefined;
   #creditLimit: number;
   #sentBytes = 0;
   #queuedBytes = 0;
   #frame = 0;
   #allowed = -1;
+  /** Read and not sent: what is left of a batch, and what came behind it. */
+  readonly #held: (BatchBuilder | GapEvent)[] = [];
   #sent: Position | undefined;
   #stored: Position | undefined;
   /** How far the session came in each incarnation of the source that it saw; there are few. */
@@ -56,6 +71,7 @@ export class LaneSender {
     this.#stored = opening.cursor;
     if (opening.cursor !== undefined) this.#reach(opening.cursor);
     this.#outbox = options.outbox;
+    this.#line = options.line;
   }
 
   /** Bytes the receiver still allows. */
@@ -79,27 +95,24 @@ export class LaneSender {
     if (this.#state === 'closed') return this.#effects;
     switch (event.type) {
       case 'batch':
-        if (this.#state === 'open') this.#onBatch(event.batch);
+        this.#held.push(event.batch);
+        this.#goOn();
         break;
       case 'gap':
-        if (this.#state === 'open') {
-          this.#frame++;
-          this.#reach(event.upTo);
-          const { after, upTo, reason } = event;
-          this.#effects.push({
-            type: 'send',
-            frame: { kind: 'gap', epoch: this.#epoch, frame: this.#frame, stripe: 0, after, upTo, reason },
-          });
-        }
+        this.#held.push(event);
+        this.#goOn();
+        break;
+      case 'turn':
+        this.#goOn();
         break;
       case 'source-failed':
         this.#close(event.failure);
         break;
       case 'taken':
         this.#queuedBytes -= event.bytes;
-        this.#outbox.hold(this.#queuedBytes);
+        this.#hold();
         this.#outbox.passed(event.bytes, event.nowMs);
-        this.#pull();
+        this.#goOn();
         break;
       case 'frame':
         this.#onFrame(event.frame);
@@ -111,14 +124,45 @@ export class LaneSender {
     return this.#effects;
   }
 
-  #onBatch(batch: BatchBuilder): void {
-    this.#frame++;
-    this.#sentBytes += batch.rawBytes;
-    this.#queuedBytes += batch.rawBytes;
-    this.#outbox.hold(this.#queuedBytes);
-    this.#reach({ incarnation: batch.incarnation, sequence: batch.lastSequence });
-    this.#effects.push({ type: 'send-batch', batch, frame: this.#frame });
+  /** Sends what it holds as far as that is allowed, and asks the source for more. */
+  #goOn(): void {
+    if (this.#state !== 'open') return;
+    for (let next = this.#held[0]; next !== undefined; next = this.#held[0]) {
+      if (!(next instanceof BatchBuilder)) {
+        this.#held.shift();
+        this.#sendGap(next);
+        continue;
+      }
+      // One without a record costs nothing.
+      if (next.rawBytes > 0 && !this.#maySend()) break;
+      const piece = this.#line === undefined ? undefined : next.cut(this.#line.pieceBytes);
+      if (piece === undefined) this.#held.shift();
+      this.#sendBatch(piece ?? next);
+    }
     this.#pull();
+  }
+
+  #maySend(): boolean {
+    return this.#roomBytes() > 0 && this.#line?.request() !== false;
+  }
+
+  #sendBatch(batch: BatchBuilder): void {
+    const { rawBytes, incarnation, lastSequence: sequence } = batch;
+    this.#frame++;
+    this.#sentBytes += rawBytes;
+    this.#queuedBytes += rawBytes;
+    if (rawBytes > 0) this.#line?.sent(rawBytes);
+    this.#reach({ incarnation, sequence });
+    this.#effects.push({ type: 'send-batch', batch, frame: this.#frame });
+  }
+
+  #sendGap({ after, upTo, reason }: GapEvent): void {
+    this.#frame++;
+    this.#reach(upTo);
+    this.#effects.push({
+      type: 'send',
+      frame: { kind: 'gap', epoch: this.#epoch, frame: this.#frame, stripe: 0, after, upTo, reason },
+    });
   }
 
   #onFrame(frame: Frame): void {
@@ -132,13 +176,18 @@ export class LaneSender {
           });
           return;
         }
+        if (this.#line !== undefined && frame.arrivedBytes > this.#sentBytes) {
+          const detail = `${frame.arrivedBytes} bytes are said to have arrived of ${this.#sentBytes} sent`;
+          this.#close({ reason: 'bad-frame', detail });
+          return;
+        }
         this.#creditLimit = Math.max(this.#creditLimit, frame.creditLimit);
         if (frame.stored !== undefined) {
           this.#stored = frame.stored;
           this.#effects.push({ type: 'settle', position: frame.stored });
         }
         if (this.#state === 'draining') this.#finishIfDone();
-        else this.#pull();
+        else this.#goOn();
         return;
       case 'drain':
         this.#drain(frame.reason === 'rotated' ? 'rotated' : 'draining');
@@ -168,9 +217,21 @@ export class LaneSender {
     return stored.sequence > (this.#reached.get(stored.incarnation) ?? -1);
   }
 
+  #roomBytes(): number {
+    return Math.max(0, Math.min(this.creditBytes, this.#outbox.windowBytes - this.#queuedBytes));
+  }
+
+  /** What it has of the source's records, and the transport has not taken (I5). */
+  #hold(): void {
+    let heldBytes = 0;
+    for (const held of this.#held) if (held instanceof BatchBuilder) heldBytes += held.rawBytes;
+    this.#outbox.hold(this.#queuedBytes + heldBytes);
+  }
+
   #pull(): void {
     if (this.#state !== 'open') return;
-    const bytes = Math.max(0, Math.min(this.creditBytes, this.#outbox.windowBytes - this.#queuedBytes));
+    const bytes = this.#held.length > 0 ? 0 : this.#roomBytes();
+    this.#hold();
     if (bytes === this.#allowed) return;
     this.#allowed = bytes;
     this.#effects.push({ type: 'pull', bytes });
@@ -180,6 +241,8 @@ export class LaneSender {
     if (this.#state !== 'open') return;
     this.#state = 'draining';
     this.#drainReason = reason;
+    this.#held.length = 0;
+    this.#hold();
     this.#effects.push({ type: 'pull', bytes: 0 }, { type: 'send', frame: { kind: 'drain', reason } });
     this.#finishIfDone();
   }

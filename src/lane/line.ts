@@ -4,16 +4,21 @@ export interface LineLimits {
   readonly pieceBytes: number;
 }
 
-export const lineLimits: LineLimits = { unknownBytes: 8 * 1024, pieceBytes: 4 * 1024 };
+export const lineLimits: LineLimits = { unknownBytes: 8 * 1024, pieceBytes: 2 * 1024 };
 
 /** For so long a line may be busy with what was sent, in ms. */
 const queueMs = 750;
 /** No longer than that a record and the word of its arrival are taken to be under way besides, in ms. */
-const maxTripMs = 3000;
+const maxTripMs = 2000;
+/** As the mean of about so many: from one to the next it varies, and two ends that follow that swing each other up. */
+const smoothed = 3;
 /** For how long the best delivery counts, in ms. */
 const memoryMs = 5000;
 /** The line is emptied so often to see how long its way is by itself, in ms: the clocks of the two ends do not run alike. */
 const seekMs = 300_000;
+/** Smaller pieces than a TLS record are sent so far apart, in ms: those in one record arrive together, and none before the last. */
+const apartMs = 10;
+const tlsRecordBytes = 16 * 1024;
 /** A batch is no larger than this part of what may be on the line. */
 const piecesPerWindow = 4;
 
@@ -41,6 +46,14 @@ interface Delivery {
   readonly rate: number;
 }
 
+/** What a line needs of the world. */
+export interface LineDriver {
+  /** A clock that only goes forward. */
+  nowMs(): number;
+  /** Calls `run` after so many ms. */
+  later(run: () => void, ms: number): void;
+}
+
 /** A lane's part of a line. */
 export interface LineShare {
   /** Batches larger than this are cut, in bytes. */
@@ -66,17 +79,19 @@ export interface LineShare {
  */
 export class Line {
   readonly #limits: LineLimits;
-  readonly #nowMs: () => number;
+  readonly #driver: LineDriver;
   readonly #shares = new Set<Share>();
   /** Lanes with a piece to send, and no room for it. */
   readonly #waiting = new Set<Share>();
   #turn: Share | undefined;
   #distributing = false;
+  /** A piece was sent just now. */
+  #pausing = false;
   #inFlightBytes = 0;
   #delivered: Delivered = { bytes: 0, atMs: 0 };
   /** The best first, each better than all that are newer. */
   readonly #deliveries: Delivery[] = [];
-  /** What a batch and the word of its arrival last took together, without the wait in the queue, in ms. */
+  /** What a batch and the word of its arrival take together, without the wait in the queue, in ms. */
   #tripMs = 0;
   /** The shortest way of a batch, from the clock here to the one there, in ms; sought last at `atMs`. */
   #shortest = { ms: Number.POSITIVE_INFINITY, atMs: 0 };
@@ -84,10 +99,9 @@ export class Line {
   /** The tag of the lane that had the last turn (see Share.tag). */
   #tag = 0;
 
-  /** `nowMs`: a clock that only goes forward. */
-  constructor(limits: LineLimits, nowMs: () => number) {
+  constructor(limits: LineLimits, driver: LineDriver) {
     this.#limits = limits;
-    this.#nowMs = nowMs;
+    this.#driver = driver;
   }
 
   /** Bytes that may be on the line. One piece may exceed it. */
@@ -114,7 +128,7 @@ export class Line {
 
   request(share: Share): boolean {
     // What was found out about it may no longer be true.
-    if (this.#inFlightBytes === 0 && this.#nowMs() - this.#delivered.atMs > memoryMs) this.#forget();
+    if (this.#inFlightBytes === 0 && this.#driver.nowMs() - this.#delivered.atMs > memoryMs) this.#forget();
     const free = this.#isFree();
     if (free && (this.#turn === share || this.#waiting.size === 0)) return true;
     if (this.#shares.has(share)) this.#waiting.add(share);
@@ -122,11 +136,12 @@ export class Line {
   }
 
   #isFree(): boolean {
+    if (this.#pausing) return false;
     return this.#seeking ? this.#inFlightBytes === 0 : this.#inFlightBytes < this.windowBytes;
   }
 
   sent(share: Share, bytes: number): void {
-    const nowMs = this.#nowMs();
+    const nowMs = this.#driver.nowMs();
     const alone = this.#inFlightBytes === 0;
     // Nothing was delivered since because nothing was sent.
     if (alone) this.#delivered = { bytes: this.#delivered.bytes, atMs: nowMs };
@@ -135,7 +150,16 @@ export class Line {
     share.tag = this.#tag + bytes;
     share.sentBytes += bytes;
     this.#inFlightBytes += bytes;
+    if (this.pieceBytes < tlsRecordBytes) this.#pause();
     share.flights.push({ upTo: share.sentBytes, sentMs: nowMs, alone, since: this.#delivered });
+  }
+
+  #pause(): void {
+    this.#pausing = true;
+    this.#driver.later(() => {
+      this.#pausing = false;
+      this.#distribute();
+    }, apartMs);
   }
 
   arrived(share: Share, totalBytes: number, peerMs: number): void {
@@ -143,7 +167,7 @@ export class Line {
     const bytes = totalBytes - share.arrivedBytes;
     share.arrivedBytes = totalBytes;
     this.#inFlightBytes -= bytes;
-    this.#delivered = { bytes: this.#delivered.bytes + bytes, atMs: this.#nowMs(), peerMs };
+    this.#delivered = { bytes: this.#delivered.bytes + bytes, atMs: this.#driver.nowMs(), peerMs };
     const covered = share.flights.findLastIndex(({ upTo }) => upTo <= totalBytes);
     const newest = share.flights.splice(0, covered + 1).at(-1);
     if (newest !== undefined) this.#measure(newest, peerMs);
@@ -166,7 +190,8 @@ export class Line {
     if (alone && this.#seeking) this.#shortest = { ms: wayMs, atMs };
     this.#shortest.ms = Math.min(this.#shortest.ms, wayMs);
     this.#seeking = atMs - this.#shortest.atMs > seekMs;
-    this.#tripMs = Math.min(maxTripMs, Math.max(0, atMs - sentMs - (wayMs - this.#shortest.ms)));
+    const tripMs = Math.min(maxTripMs, Math.max(0, atMs - sentMs - (wayMs - this.#shortest.ms)));
+    this.#tripMs += (tripMs - this.#tripMs) / (this.#deliveries.length === 0 ? 1 : smoothed);
     const tookMs = since.peerMs === undefined ? atMs - since.atMs : peerMs - since.peerMs;
     const rate = (bytes - since.bytes) / Math.max(1, tookMs);
     const kept = this.#deliveries;
@@ -178,7 +203,7 @@ export class Line {
   #forget(): void {
     this.#deliveries.length = 0;
     this.#tripMs = 0;
-    this.#shortest = { ms: Number.POSITIVE_INFINITY, atMs: this.#nowMs() };
+    this.#shortest = { ms: Number.POSITIVE_INFINITY, atMs: this.#driver.nowMs() };
     this.#seeking = false;
   }
 

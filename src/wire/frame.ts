@@ -15,7 +15,10 @@ import { type Start, startFromWire, wireStart } from './start.ts';
 import { toNumber } from './varint.ts';
 
 /** Protocol versions within the major version of the package that this build speaks. */
-export const protocolVersions = { min: 1, max: 2 } as const;
+export const protocolVersions = { min: 1, max: 3 } as const;
+
+/** From this version on an Ack also says what has arrived, and is sent for that alone. */
+export const arrivalVersion = 3;
 
 /** Witnesses in an Opening: the cursor and a few older ones. */
 export const maxWitnesses = 16;
@@ -68,6 +71,10 @@ export interface Ack {
   readonly epoch: number;
   readonly stored: Position | undefined;
   readonly creditLimit: number;
+  /** Bytes of records that have arrived in this session, stored or not; 0 before `arrivalVersion`. */
+  readonly arrivedBytes: number;
+  /** When the last of them did, by the receiver's own monotonic clock. */
+  readonly arrivedMs: number;
 }
 export interface Drain {
   readonly kind: 'drain';
@@ -128,6 +135,8 @@ function wireBody(frame: Exclude<Frame, BatchFrame>) {
           epoch: BigInt(frame.epoch),
           stored: frame.stored && wirePosition(frame.stored),
           creditLimit: BigInt(frame.creditLimit),
+          arrivedBytes: BigInt(frame.arrivedBytes),
+          arrivedMs: BigInt(frame.arrivedMs),
         },
       } as const;
     case 'drain':
@@ -193,6 +202,8 @@ export function decodeFrame(bytes: Buffer): Frame | undefined {
         epoch: toNumber(ack.epoch),
         stored: ack.stored && position(ack.stored),
         creditLimit: toNumber(ack.creditLimit),
+        arrivedBytes: toNumber(ack.arrivedBytes),
+        arrivedMs: toNumber(ack.arrivedMs),
       };
     }
     case 'drain':
