@@ -1,8 +1,11 @@
+import type { MemoryBudget } from '../lib/memory-budget.ts';
+import type { CreatePlan } from '../topology/plan.ts';
 import type { BatchBuilder } from '../wire/batch.ts';
 import type { Opening } from '../wire/frame.ts';
 import type { Position } from '../wire/position.ts';
 import type { Failure, Reason } from '../wire/reasons.ts';
 import type { RecordView } from '../wire/record-view.ts';
+import type { SinkStore } from './store.ts';
 
 /** What a Source tells its lane. Calls come asynchronously, never from inside a method of the Source. */
 export interface SourceEvents {
@@ -36,6 +39,32 @@ export interface Source {
   /** Everything up to `position` is safe at the sink (I1). A batch without records waits for the one before it to be (I5). */
   settle(position: Position): void;
   close(): void;
+}
+
+/** What a lane leaves out at its source (I4). Only records that prove where they came from are looked at. */
+export interface ExportRules {
+  /** cluster/stream where the lane ends: a record that was there before would be dropped there, and is not sent. */
+  readonly sink: string;
+  /** Whether records that this lane brought here stay here: a link does not carry on what it brought in. */
+  imported(lane: string): boolean;
+}
+
+/** How much of a source stream may be held in memory (I5), in bytes. */
+export interface SourceBounds {
+  /** Size of the records at which a batch is full. */
+  readonly batchBytes: number;
+  /** Read ahead of what a lane may send. */
+  readonly prefetchBytes: number;
+  /** What was read once for several lanes. */
+  readonly ringBytes: number;
+  /** Where all of it is taken from. */
+  readonly memory: MemoryBudget;
+}
+
+/** A stream of the own cluster, which the lanes that begin at it read together as far as they stand close to each other. */
+export interface SourceStream {
+  /** The source of one session; `rules` say what it leaves out. */
+  lane(rules: ExportRules): Source;
 }
 
 /** What the sink log needs to know of the lane a record came over, to write its headers. Made once per session. */
@@ -100,4 +129,79 @@ export interface SinkLog {
     previous: number,
     expectLast: number | undefined,
   ): Failure | undefined;
+}
+
+/** What a sink stream was a moment ago. */
+export interface SinkFacts {
+  /** When it was made: of two streams that had one name after each other it is not the same. */
+  readonly created: string;
+  /** Of the oldest message that is left; behind `lastSequence` if there is none. */
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+  readonly messages: number;
+  readonly replicas: number;
+  /** Why exactly-once cannot be kept in it by this version; undefined if it can. */
+  readonly unsuitable: string | undefined;
+  /** From where the broker itself copies into it. */
+  readonly copied: readonly CopiedStream[];
+}
+
+/** A stream from which a broker copies into another one by itself. */
+export interface CopiedStream {
+  readonly stream: string;
+  /** Tells it from others of this name, elsewhere. */
+  readonly index: string;
+}
+
+/** Where a message came from that no lane wrote, as its label says. */
+export interface CopyLabel extends CopiedStream {
+  readonly sequence: number;
+  /** Filter and destination of the copying; undefined where the broker is too old to say. */
+  readonly route: string | undefined;
+}
+
+/** Sees a message of a sink: the record that it is, if a lane wrote it, or else where it was copied from, if it says so. */
+export type SinkObserver = (sequence: number, record: TailRecord | undefined, copy: CopyLabel | undefined) => void;
+
+/** A message of a sink, whoever wrote it. */
+export interface SinkMessage {
+  /** When it was stored. */
+  readonly seconds: number;
+  readonly nanos: number;
+  readonly payload: Buffer;
+  readonly record: TailRecord | undefined;
+}
+
+/** A sink stream: its log, and what can be found out about it. What returns a promise throws FailureError. */
+export interface Sink extends SinkLog {
+  facts(): Promise<SinkFacts>;
+  /** The message at a sequence; undefined if there is none. */
+  messageAt(sequence: number): Promise<SinkMessage | undefined>;
+  /**
+   * Shows every message behind `after` up to the last one there is now, and returns that one's sequence. Waits first until nothing of this round
+   * can be stored any more: when somebody else writes the stream, what is in flight behind a refused record is stored all the same, and
+   * would come after the reading and be sent again.
+   */
+  tail(after: number, observe: SinkObserver): Promise<number>;
+  /** Shows every message behind `after` up to the last one that `facts` speaks of, whatever is in flight. */
+  scan(after: number, facts: SinkFacts, observe: SinkObserver, signal: AbortSignal): Promise<void>;
+  /** Makes the stream; one that exists is not altered. Returns what stood in the way. */
+  create(plan: CreatePlan): Promise<Failure | undefined>;
+  close(): void;
+}
+
+/** The own cluster as its ends of lanes see it. */
+export interface Broker {
+  /** Why it cannot be reached; undefined if it can. */
+  readonly failure: Failure | undefined;
+  /** What is kept of the lanes that end here. */
+  readonly store: SinkStore;
+  source(stream: string, bounds: SourceBounds): SourceStream;
+  /** Newest sequence of a stream that is read here. Throws FailureError. */
+  head(stream: string): Promise<number>;
+  /** Throws FailureError while sinks cannot be reached. */
+  requireSinks(): void;
+  /** Calls back when sinks can be reached, for the first time or again; at once if they can. Returns the way to stop that. */
+  listen(connected: () => void): () => void;
+  sink(stream: string, events: SinkLogEvents): Sink;
 }

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { NatsLink } from '../brokers/nats/connection.ts';
 import { ControlStore } from '../brokers/nats/control-store.ts';
+import { NatsBroker, type NatsLinks } from '../brokers/nats/nats-broker.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MemoryBudget } from '../lib/memory-budget.ts';
 import type { Metrics } from '../ops/metrics.ts';
@@ -51,8 +52,7 @@ export class ClusterEnd {
   readonly #options: ClusterEndOptions;
   readonly #log: Logger;
   readonly #stopped = new AbortController();
-  readonly #links: { readonly control: NatsLink; readonly reader: NatsLink; readonly writer: NatsLink };
-  readonly #store: ControlStore;
+  readonly #links: NatsLinks;
   readonly #roster: Roster;
   readonly #lanes: LaneSet;
   readonly #peers = new Map<string, Peer>();
@@ -74,12 +74,11 @@ export class ClusterEnd {
     this.#plan = plan;
     this.#log = log;
     const link = (name: string) => new NatsLink({ plan: plan.nats, name, log });
-    // Three connections, so that a burst of data delays neither the calls nor the other direction.
     this.#links = { control: link('control'), reader: link('reader'), writer: link('writer') };
-    this.#store = new ControlStore(this.#links.control, () => this.#keepAgain());
-    this.#roster = new Roster(this.#store, log, this.#stopped.signal);
+    const store = new ControlStore(this.#links.control, () => this.#keepAgain());
+    this.#roster = new Roster(store, log, this.#stopped.signal);
     this.#learned = new LearnedLinks({
-      store: this.#store,
+      store,
       log,
       signal: this.#stopped.signal,
       plan: () => this.#plan,
@@ -89,8 +88,7 @@ export class ClusterEnd {
       cluster: plan.cluster,
       node,
       log,
-      links: this.#links,
-      store: this.#store,
+      broker: new NatsBroker({ cluster: plan.cluster, links: this.#links, store }),
       metrics,
       maxFrameBytes,
       memory,

@@ -1,10 +1,4 @@
-import type { SinkLane } from '../brokers/broker.ts';
-import { streamInfo } from '../brokers/nats/api.ts';
-import type { NatsLink } from '../brokers/nats/connection.ts';
-import { natsFailure } from '../brokers/nats/errors.ts';
-import type { ExportRules } from '../brokers/nats/export-rules.ts';
-import { SharedSource } from '../brokers/nats/shared-source.ts';
-import type { SinkStore } from '../brokers/store.ts';
+import type { Broker, ExportRules, SinkLane, SourceStream } from '../brokers/broker.ts';
 import { type Line, type LineLimits, lineLimits } from '../lane/line.ts';
 import { type SinkWriterOptions, sinkWriterDefaults } from '../lane/sink-writer-events.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -16,7 +10,7 @@ import type { LanePlan } from '../topology/plan.ts';
 import { compileMapping } from '../topology/subjects.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
 import type { Hello } from '../wire/frame.ts';
-import type { Failure } from '../wire/reasons.ts';
+import { type Failure, failureFrom } from '../wire/reasons.ts';
 import { LaneRunner } from './lane-runner.ts';
 import { LaneStats } from './lane-stats.ts';
 import { openLine } from './line-driver.ts';
@@ -60,8 +54,7 @@ export interface LaneDeps {
   readonly cluster: string;
   readonly node: string;
   readonly log: Logger;
-  readonly links: { readonly control: NatsLink; readonly reader: NatsLink; readonly writer: NatsLink };
-  readonly store: SinkStore;
+  readonly broker: Broker;
   readonly metrics: Metrics;
   readonly maxFrameBytes: number;
   /** Of the process. */
@@ -79,7 +72,7 @@ export class LaneSet {
   readonly #limits: LaneLimits;
   readonly #lanes = new Map<string, { readonly key: string; readonly runner: LaneRunner }>();
   readonly #sinks = new Map<string, SinkStream>();
-  readonly #sources = new Map<string, SharedSource>();
+  readonly #sources = new Map<string, SourceStream>();
   /** Why a source stream cannot be read, by stream, as far as it was found out without a session. */
   readonly #sourceFailures = new Map<string, Failure>();
   /** The connections to the peers, as far as own records are sent over them. */
@@ -218,7 +211,7 @@ export class LaneSet {
   }
 
   #makeRunner({ plan, role, peer, rights }: DesiredLane): LaneRunner {
-    const { cluster, node, log, links, metrics, maxFrameBytes, memory, open } = this.#deps;
+    const { cluster, node, log, broker, metrics, maxFrameBytes, memory, open } = this.#deps;
     const labels = { lane: plan.id, link: plan.link, peer, role };
     const stats = new LaneStats(plan, { batch: (batch) => metrics.observeBatch({ ...labels, ...batch }) }, Date.now());
     const sink = role === 'receiver' ? this.#sink(plan.sinkStream) : undefined;
@@ -241,10 +234,10 @@ export class LaneSet {
       openSource: () => this.#source(plan.sourceStream).lane(exportRules(plan)),
       openSink: async (events, signal) => {
         // Why there is no connection says more than that the stream cannot be read.
-        links.writer.require();
+        broker.requireSinks();
         return sink!.open(sinkLane, plan, events, signal);
       },
-      obstacle: () => links.control.failure ?? sink?.failure ?? this.#sourceFailure(role, plan.sourceStream),
+      obstacle: () => broker.failure ?? sink?.failure ?? this.#sourceFailure(role, plan.sourceStream),
       mode: () => sink?.mode,
     });
   }
@@ -270,12 +263,11 @@ export class LaneSet {
     );
   }
 
-  #source(stream: string): SharedSource {
+  #source(stream: string): SourceStream {
     let source = this.#sources.get(stream);
     if (source === undefined) {
-      const { cluster, links, memory } = this.#deps;
-      const { batchBytes, prefetchBytes, ringBytes } = this.#limits;
-      source = new SharedSource({ link: links.reader, cluster, stream, batchBytes, prefetchBytes, ringBytes, memory });
+      const { broker, memory } = this.#deps;
+      source = broker.source(stream, { ...this.#limits, memory });
       this.#sources.set(stream, source);
     }
     return source;
@@ -284,10 +276,10 @@ export class LaneSet {
   #sink(stream: string): SinkStream {
     let sink = this.#sinks.get(stream);
     if (sink === undefined) {
-      const { cluster, links, store, log } = this.#deps;
+      const { cluster, broker, log } = this.#deps;
       const shared = this.#shared.has(stream);
       const { writer } = this.#limits;
-      sink = new SinkStream({ link: links.writer, store, cluster, stream, log, shared, writer });
+      sink = new SinkStream({ broker, cluster, stream, log, shared, writer });
       this.#sinks.set(stream, sink);
       const made = sink;
       const start = () => this.#sinks.get(stream) === made && made.start();
@@ -303,21 +295,19 @@ export class LaneSet {
    * empty that is read.
    */
   async #pollHeads(): Promise<void> {
-    const { control } = this.#deps.links;
-    const { connection } = control;
-    if (connection === undefined) return;
+    const { broker } = this.#deps;
+    if (broker.failure !== undefined) return;
     const idle = this.#runners().filter(
       (runner) => runner.role === 'sender' && (!runner.isLive || runner.stats.head === undefined),
     );
     for (const stream of this.#sourceFailures.keys()) if (this.#isRead(stream)) this.#sourceFailures.delete(stream);
     for (const stream of new Set(idle.map(({ plan }) => plan.sourceStream))) {
       try {
-        const info = await streamInfo(connection, control.api, stream);
+        const head = await broker.head(stream);
         this.#sourceFailures.delete(stream);
-        for (const runner of idle)
-          if (runner.plan.sourceStream === stream) runner.stats.onHead(info.state.last_seq, Date.now());
+        for (const runner of idle) if (runner.plan.sourceStream === stream) runner.stats.onHead(head, Date.now());
       } catch (error) {
-        const failure = natsFailure(error);
+        const failure = failureFrom(error);
         // A session may have begun since this was asked: then the answer is too old.
         if (failure.reason !== 'nats-unreachable' && !this.#isRead(stream)) this.#sourceFailures.set(stream, failure);
       }

@@ -1,10 +1,4 @@
-import type { TailRecord } from '../brokers/broker.ts';
-import { messageAt, type StreamInfo, streamInfo } from '../brokers/nats/api.ts';
-import type { NatsLink } from '../brokers/nats/connection.ts';
-import { natsFailure } from '../brokers/nats/errors.ts';
-import { readTail } from '../brokers/nats/provenance.ts';
-import { readHeaders } from '../brokers/nats/sink-tail.ts';
-import { readStreamSource, sourceIndex, sourceStream } from '../brokers/nats/stream-source.ts';
+import type { Sink, SinkFacts, SinkObserver } from '../brokers/broker.ts';
 import { SinkLaneState } from '../lane/sink-lane-state.ts';
 import { payloadDigest } from '../wire/position.ts';
 import { FailureError } from '../wire/reasons.ts';
@@ -14,17 +8,15 @@ import { type CopiedRecord, type Copies, maxCopiedRecords } from '../wire/start.
 const proofs = 4;
 
 export interface SinkCensusOptions {
-  readonly link: NatsLink;
-  readonly stream: string;
-  /** cluster/stream of the sink. */
-  readonly place: string;
+  readonly sink: Pick<Sink, 'facts' | 'scan' | 'messageAt'>;
   readonly signal: AbortSignal;
   /** Behind this sequence of the sink others read, and tell by `reader` what they find. */
   readonly scannedFrom: number;
 }
 
-/** What a JetStream source has copied to the sink. */
+/** What the broker itself has copied to the sink from one stream. */
 interface Sourced {
+  readonly stream: string;
   /** Filter and destination of each of its copies, where the server says. */
   readonly routes: Set<string>;
   /** By sequence at the source; the newest are kept. */
@@ -32,8 +24,8 @@ interface Sourced {
 }
 
 /**
- * What a sink stream holds besides what checkpoints say: records of lanes without one, what no lane wrote, what JetStream
- * copied. Each message is looked at once in the life of the process, and none while no lane asks.
+ * What a sink stream holds besides what checkpoints say: records of lanes without one, what no lane wrote, what the
+ * broker copied. Each message is looked at once in the life of the process, and none while no lane asks.
  */
 export class SinkCensus {
   readonly #options: SinkCensusOptions;
@@ -45,7 +37,7 @@ export class SinkCensus {
   readonly #below = new Map<string, SinkLaneState>();
   readonly #above = new Map<string, SinkLaneState>();
   readonly #digests = new Map<number, Promise<Omit<CopiedRecord, 'sequence'> | undefined>>();
-  #running: Promise<StreamInfo> | undefined;
+  #running: Promise<SinkFacts> | undefined;
 
   constructor(options: SinkCensusOptions) {
     this.#options = options;
@@ -54,47 +46,38 @@ export class SinkCensus {
   }
 
   /** Takes part in a reading of everything behind `after`. */
-  reader(after: number): (sequence: number, record: TailRecord | undefined, block: Buffer) => void {
+  reader(after: number): SinkObserver {
     // With a hole before it, it is left to `complete`.
     if (after > this.#upTo) return () => undefined;
-    return (sequence, record, block) => {
+    return (sequence, record, copy) => {
       if (sequence <= this.#upTo) return;
       this.#upTo = sequence;
-      this.#note(this.#above, sequence, record, block);
+      this.#note(this.#above, sequence, record, copy);
     };
   }
 
   /** Reads what has not been read up to the end there is now, and returns what the stream is. Throws FailureError. */
-  complete(): Promise<StreamInfo> {
+  complete(): Promise<SinkFacts> {
     this.#running ??= this.#read().finally(() => {
       this.#running = undefined;
     });
     return this.#running;
   }
 
-  async #read(): Promise<StreamInfo> {
-    const { link, stream, place, signal, scannedFrom } = this.#options;
-    const info = await this.#ask(() => streamInfo(link.require(), link.api, stream));
-    const records = (sequence: number, block: Buffer) => readTail(block, place, sequence);
+  async #read(): Promise<SinkFacts> {
+    const { sink, signal, scannedFrom } = this.#options;
+    const facts = await sink.facts();
     if (!this.#belowRead) {
-      const state = { ...info.state, last_seq: Math.min(scannedFrom, info.state.last_seq) };
+      const below = { ...facts, lastSequence: Math.min(scannedFrom, facts.lastSequence) };
       this.#below.clear();
-      await readHeaders({
-        link,
-        info: { ...info, state },
-        after: 0,
-        signal,
-        headers: (sequence, block) => this.#note(this.#below, sequence, records(sequence, block), block),
-      });
+      await sink.scan(0, below, (...message) => this.#note(this.#below, ...message), signal);
       this.#belowRead = true;
     }
-    const above = this.reader(this.#upTo);
-    const headers = (sequence: number, block: Buffer) => above(sequence, records(sequence, block), block);
-    await readHeaders({ link, info, after: this.#upTo, signal, headers });
-    return info;
+    await sink.scan(this.#upTo, facts, this.reader(this.#upTo), signal);
+    return facts;
   }
 
-  #note(lanes: Map<string, SinkLaneState>, sequence: number, record: TailRecord | undefined, block: Buffer): void {
+  #note(lanes: Map<string, SinkLaneState>, ...[sequence, record, copy]: Parameters<SinkObserver>): void {
     if (record !== undefined) {
       const lane = lanes.get(record.lane) ?? new SinkLaneState(record.lane);
       lanes.set(record.lane, lane);
@@ -102,12 +85,12 @@ export class SinkCensus {
       return;
     }
     keep(this.#foreign, sequence, (one) => one, maxCopiedRecords);
-    const copied = readStreamSource(block);
-    if (copied === undefined) return;
-    const sourced = this.#sources.get(copied.index) ?? { routes: new Set(), records: [] };
-    this.#sources.set(copied.index, sourced);
-    if (copied.route !== undefined) sourced.routes.add(copied.route);
-    keep(sourced.records, { sequence: copied.sequence, sinkSequence: sequence }, (one) => one.sequence, proofs);
+    if (copy === undefined) return;
+    const { stream, index, route } = copy;
+    const sourced = this.#sources.get(index) ?? { stream, routes: new Set(), records: [] };
+    this.#sources.set(index, sourced);
+    if (route !== undefined) sourced.routes.add(route);
+    keep(sourced.records, { sequence: copy.sequence, sinkSequence: sequence }, (one) => one.sequence, proofs);
   }
 
   /** What is held of a lane as its records alone tell; undefined if there are none. After `complete`. */
@@ -116,20 +99,20 @@ export class SinkCensus {
   }
 
   /** Sequence of the newest message that no lane wrote; undefined if there is none any more. After `complete`. */
-  foreign({ state }: StreamInfo): number | undefined {
+  foreign({ firstSequence }: SinkFacts): number | undefined {
     const newest = this.#foreign.at(-1);
-    return newest !== undefined && newest >= state.first_seq ? newest : undefined;
+    return newest !== undefined && newest >= firstSequence ? newest : undefined;
   }
 
   /**
-   * What JetStream may have copied here from a stream of this name, by sources or as a mirror. Throws FailureError `start-required` for
+   * What the broker may have copied here from a stream of this name, by sources or as a mirror. Throws FailureError `start-required` for
    * sources whose filters differ: how far each of them has come cannot be put into one sequence.
    */
-  async copies(stream: string, { config }: StreamInfo): Promise<readonly Copies[]> {
-    const active = new Set((config.sources ?? []).map(({ name, external }) => sourceIndex(name, external?.api)));
+  async copies(stream: string, { copied }: SinkFacts): Promise<readonly Copies[]> {
+    const active = new Set(copied.filter((one) => one.stream === stream).map(({ index }) => index));
+    const known = [...this.#sources].filter(([, one]) => one.stream === stream).map(([index]) => index);
     const found: Copies[] = [];
-    for (const index of new Set([...this.#sources.keys(), ...active])) {
-      if (sourceStream(index) !== stream) continue;
+    for (const index of new Set([...known, ...active])) {
       const { routes, records } = this.#sources.get(index) ?? { routes: new Set(), records: [] };
       if (routes.size > 1) {
         const newest = records.at(-1)?.sequence;
@@ -159,20 +142,10 @@ export class SinkCensus {
   }
 
   async #digest(sinkSequence: number): Promise<Omit<CopiedRecord, 'sequence'> | undefined> {
-    const { link, stream } = this.#options;
-    const found = await this.#ask(() => messageAt(link.require(), link.api, stream, sinkSequence));
+    const found = await this.#options.sink.messageAt(sinkSequence);
     if (found === undefined) return undefined;
     const { seconds, nanos, payload } = found;
     return { digest: payloadDigest(payload), time: { seconds, nanos } };
-  }
-
-  async #ask<T>(call: () => Promise<T>): Promise<T> {
-    try {
-      return await call();
-    } catch (error) {
-      const failure = natsFailure(error, 'sink-missing');
-      throw new FailureError(failure.reason, failure.detail, { cause: error });
-    }
   }
 }
 

@@ -1,16 +1,15 @@
-import type { NatsLink } from '../brokers/nats/connection.ts';
-import { createStream } from '../brokers/nats/stream-create.ts';
+import type { Sink } from '../brokers/broker.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { CreatePlan } from '../topology/plan.ts';
 import type { Failure } from '../wire/reasons.ts';
 
 /** Makes a sink stream that is missing, if one of the lanes that end in it says what it is to be like. */
 export class SinkMaker {
-  readonly #options: { readonly link: NatsLink; readonly stream: string; readonly log: Logger };
+  readonly #options: { readonly sink: () => Pick<Sink, 'create'>; readonly log: Logger };
   /** By lane; the first one is followed. */
   readonly #plans = new Map<string, CreatePlan>();
 
-  constructor(options: { readonly link: NatsLink; readonly stream: string; readonly log: Logger }) {
+  constructor(options: { readonly sink: () => Pick<Sink, 'create'>; readonly log: Logger }) {
     this.#options = options;
   }
 
@@ -24,8 +23,8 @@ export class SinkMaker {
   async help(failure: Failure): Promise<Failure> {
     const [plan] = this.#plans.values();
     if (failure.reason !== 'sink-missing' || plan === undefined) return failure;
-    const { link, stream, log } = this.#options;
-    const refused = await createStream(link, stream, plan);
+    const { sink, log } = this.#options;
+    const refused = await sink().create(plan);
     if (refused === undefined) log.info('sink-made', { ...plan });
     return refused ?? failure;
   }

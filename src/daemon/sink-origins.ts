@@ -1,4 +1,4 @@
-import type { StreamInfo } from '../brokers/nats/api.ts';
+import type { SinkFacts } from '../brokers/broker.ts';
 import type { OriginsHead, SinkStore, StoredOrigins } from '../brokers/store.ts';
 import type { SinkWriter } from '../lane/sink-writer.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -39,7 +39,7 @@ export class SinkOrigins {
   }
 
   /** Writes what the writer knows if there is something new and it is time for it; `last`: at once, since no later call comes. */
-  async save(writer: SinkWriter, { created, config }: StreamInfo, nowMs: number, last = false): Promise<void> {
+  async save(writer: SinkWriter, { created, replicas }: SinkFacts, nowMs: number, last = false): Promise<void> {
     if (last) await this.#saving;
     const head = this.#head;
     if (head === undefined || this.#saving !== undefined || !writer.isOpen) return this.#saving;
@@ -49,7 +49,7 @@ export class SinkOrigins {
     const takenMs = performance.now() - fromMs;
     // Without a record whose place is known nothing could prove later what this says.
     if (origins.mark === undefined && origins.spaces.size > 0) return undefined;
-    this.#saving = this.#write({ ...origins, created }, head, config.num_replicas, nowMs, takenMs).finally(() => {
+    this.#saving = this.#write({ ...origins, created }, head, replicas, nowMs, takenMs).finally(() => {
       this.#saving = undefined;
     });
     return this.#saving;

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { existing, SinkWorld, type WorldLane } from '../../test/support/sink-world.ts';
-import type { StreamInfo } from '../brokers/nats/api.ts';
+import type { SinkFacts, SinkMessage } from '../brokers/broker.ts';
+import { readTail } from '../brokers/nats/provenance.ts';
 import type { Checkpoint, StoredOrigins } from '../brokers/store.ts';
 import { spacesFromJson, spacesToJson } from '../dedupe/origin-snapshot.ts';
 import { WitnessHistory } from '../lane/witness-history.ts';
@@ -48,33 +49,26 @@ class Remembering extends SinkWorld {
   async remember(): Promise<void> {
     this.forget();
     this.histories.clear();
-    const info = { created: this.created, state: { last_seq: this.sink.stored.length } } as StreamInfo;
+    const facts = { created: this.created, lastSequence: this.sink.stored.length } as SinkFacts;
     const { writer, index } = this;
     const sink = { messageAt: async (sequence: number) => this.messageAt(sequence) };
     this.scannedFrom = await recall([...this.checkpoints.values()], this.origins, {
-      info,
+      facts,
       sink,
       writer,
       index,
-      place,
       log: silentLogger,
     });
     this.step({ type: 'start', accounted: this.scannedFrom });
   }
 
-  messageAt(sequence: number) {
+  messageAt(sequence: number): SinkMessage | undefined {
     const stored = sequence <= this.sink.expired ? undefined : this.sink.stored[sequence - 1];
     if (stored === undefined) return undefined;
     const lane = stored.lane === undefined ? '' : `Causeway-Lane: ${stored.lane};i.${stored.sequence};0\r\n`;
     const text = `NATS/1.0\r\n${lane}Causeway-Origin: ${stored.origin}\r\nCauseway-At: ${place}/-\r\n\r\n`;
-    return {
-      subject: 's',
-      sequence,
-      seconds: 0,
-      nanos: 0,
-      headers: Buffer.from(text),
-      payload: Buffer.from(`${stored.sequence}`),
-    };
+    const record = readTail(Buffer.from(text), place, sequence);
+    return { seconds: 0, nanos: 0, payload: Buffer.from(`${stored.sequence}`), record };
   }
 
   protected override beforeOpen(id: string): void {

@@ -1,6 +1,4 @@
-import type { StreamInfo } from '../brokers/nats/api.ts';
-import type { JetStreamSinkLog } from '../brokers/nats/js-sink-log.ts';
-import { readTail } from '../brokers/nats/provenance.ts';
+import type { Sink, SinkFacts } from '../brokers/broker.ts';
 import type { Checkpoint, StoredOrigins } from '../brokers/store.ts';
 import type { OriginIndex } from '../dedupe/origin-index.ts';
 import type { OriginMark } from '../dedupe/origin-snapshot.ts';
@@ -9,16 +7,10 @@ import type { SinkWriter } from '../lane/sink-writer.ts';
 import type { WitnessHistory } from '../lane/witness-history.ts';
 import type { Logger } from '../lib/logger.ts';
 import { payloadDigest, samePosition } from '../wire/position.ts';
-import { FailureError } from '../wire/reasons.ts';
 
-interface MarkContext {
-  readonly sink: Pick<JetStreamSinkLog, 'messageAt'>;
-  /** cluster/stream of the sink. */
-  readonly place: string;
-}
-
-export interface RecallContext extends MarkContext {
-  readonly info: StreamInfo;
+export interface RecallContext {
+  readonly sink: Pick<Sink, 'messageAt'>;
+  readonly facts: SinkFacts;
   readonly writer: SinkWriter;
   readonly index: OriginIndex;
   readonly log: Logger;
@@ -35,32 +27,32 @@ export async function recall(
   origins: StoredOrigins | undefined,
   context: RecallContext,
 ): Promise<number> {
-  const { writer, index, log, info } = context;
+  const { writer, index, log, sink, facts } = context;
   index.restore(new Map());
   /** Most of them have the same mark. */
   const verdicts = new Map<string, Verdict>();
   const judge = async (mark: OriginMark | undefined): Promise<Verdict> => {
     const key = JSON.stringify(mark ?? null);
-    const known = verdicts.get(key) ?? (await verdict(mark, context));
+    const known = verdicts.get(key) ?? (await verdict(mark, sink));
     verdicts.set(key, known);
     return known;
   };
   for (const checkpoint of checkpoints) {
     const { lane, sinkSequence } = checkpoint;
-    if (sinkSequence <= info.state.last_seq && (await judge(markOf(checkpoint))) !== 'other') continue;
-    log.warn('sink-regressed', { lane, sinkSequence, last: info.state.last_seq });
+    if (sinkSequence <= facts.lastSequence && (await judge(markOf(checkpoint))) !== 'other') continue;
+    log.warn('sink-regressed', { lane, sinkSequence, last: facts.lastSequence });
     return 0;
   }
   let from = 0;
   let spaces: StoredOrigins['spaces'] = new Map();
   if (origins !== undefined) {
     const { upTo, mark, created } = origins;
-    const found = upTo > info.state.last_seq ? 'other' : await judge(mark);
+    const found = upTo > facts.lastSequence ? 'other' : await judge(mark);
     if (found === 'other') {
-      log.warn('sink-regressed', { upTo, last: info.state.last_seq });
+      log.warn('sink-regressed', { upTo, last: facts.lastSequence });
       return 0;
     }
-    if (found === 'same' || created === info.created) {
+    if (found === 'same' || created === facts.created) {
       spaces = origins.spaces;
       from = upTo;
     } else log.warn('origins-unproven', { upTo });
@@ -84,23 +76,31 @@ function markOf({ mark, lane, witnessSink, witnesses: [newest] }: Checkpoint): O
 }
 
 /** Whether a sink that ends at `lastSequence` may hold what a checkpoint speaks of: it has not lost its tail since. */
-export async function mayHold(checkpoint: Checkpoint, lastSequence: number, context: MarkContext): Promise<boolean> {
-  return checkpoint.sinkSequence <= lastSequence && (await verdict(markOf(checkpoint), context)) !== 'other';
+export async function mayHold(
+  checkpoint: Checkpoint,
+  lastSequence: number,
+  sink: Pick<Sink, 'messageAt'>,
+): Promise<boolean> {
+  return checkpoint.sinkSequence <= lastSequence && (await verdict(markOf(checkpoint), sink)) !== 'other';
 }
 
 type Verdict = 'same' | 'other' | 'unknown';
 
 /** True if another record stands where the newest one of ours up to `sinkSequence` was: the sink lost its tail, and others filled it up. */
-export async function lostTail(writer: SinkWriter, sinkSequence: number, context: MarkContext): Promise<boolean> {
-  return (await verdict(writer.markUpTo(sinkSequence), context)) === 'other';
+export async function lostTail(
+  writer: SinkWriter,
+  sinkSequence: number,
+  sink: Pick<Sink, 'messageAt'>,
+): Promise<boolean> {
+  return (await verdict(writer.markUpTo(sinkSequence), sink)) === 'other';
 }
 
 /** Whether the record is where it was. One that is missing proves nothing: it may have expired. */
-async function verdict(mark: OriginMark | undefined, { sink, place }: MarkContext): Promise<Verdict> {
+async function verdict(mark: OriginMark | undefined, sink: Pick<Sink, 'messageAt'>): Promise<Verdict> {
   if (mark === undefined || mark.sinkSequence === 0) return 'unknown';
   const found = await sink.messageAt(mark.sinkSequence);
   if (found === undefined) return 'unknown';
-  const record = readTail(found.headers, place, found.sequence);
+  const { record } = found;
   const same =
     record?.lane === mark.lane &&
     record.position.sequence === mark.sequence &&
@@ -109,23 +109,10 @@ async function verdict(mark: OriginMark | undefined, { sink, place }: MarkContex
 }
 
 /** Finds the digest of a lane's newest record, if a headers-only scan found it. */
-export async function findDigest({ last }: SinkLaneState, sink: Pick<JetStreamSinkLog, 'messageAt'>): Promise<void> {
+export async function findDigest({ last }: SinkLaneState, sink: Pick<Sink, 'messageAt'>): Promise<void> {
   if (last === undefined || last.digest !== undefined || last.sinkSequence === 0) return;
   const found = await sink.messageAt(last.sinkSequence);
   if (found !== undefined) last.digest = payloadDigest(found.payload);
-}
-
-/** Refuses streams under whose settings exactly-once cannot be kept by this version. */
-export function checkKind({ config }: StreamInfo): void {
-  const refuse = (detail: string): never => {
-    throw new FailureError('sink-unsupported', `${config.name} ${detail}`);
-  };
-  if (config.retention !== 'limits') refuse(`has ${config.retention} retention; only limits can be written`);
-  if (config.mirror !== undefined) refuse('is a mirror, which takes no messages');
-  if (config.sealed === true) refuse('is sealed');
-  if (config.no_ack === true) refuse('does not acknowledge (no_ack)');
-  if ((config.max_msgs_per_subject ?? -1) > 0)
-    refuse('limits messages per subject, so that records vanish before they can be found again');
 }
 
 /** What is to be remembered of a lane as of now; takes the newest witness into its history. */

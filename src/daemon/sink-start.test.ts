@@ -20,7 +20,7 @@ async function begins(state: SinkLaneState, found: SinkLaneState, start: LaneBeg
     stream: 'T',
     log: silentLogger,
     writer: { lane: () => state },
-    census: { complete: async () => ({ state: { first_seq: 1 } }), lane: () => found, foreign: () => 3 },
+    census: { complete: async () => ({ firstSequence: 1 }), lane: () => found, foreign: () => 3 },
     lanes: { entry: () => ({ id, history }) as unknown as LaneEntry },
     idle: async () => undefined,
     findDigest: async () => undefined,

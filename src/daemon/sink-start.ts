@@ -1,4 +1,4 @@
-import type { StreamInfo } from '../brokers/nats/api.ts';
+import type { SinkFacts } from '../brokers/broker.ts';
 import type { SinkLaneState } from '../lane/sink-lane-state.ts';
 import type { SinkWriter } from '../lane/sink-writer.ts';
 import { WitnessHistory } from '../lane/witness-history.ts';
@@ -33,9 +33,9 @@ export async function findStart(plan: LaneBeginning, context: StartContext): Pro
   const entry = lanes.entry(plan.id);
   const state = writer.lane(plan.id);
   const old = plan.previously === undefined ? undefined : await previous(plan.previously, context);
-  let info: StreamInfo | undefined;
+  let facts: SinkFacts | undefined;
   if (state.cursor === undefined && writer.lane(old?.id ?? plan.id).cursor === undefined) {
-    info = await context.census.complete();
+    facts = await context.census.complete();
     take(state, context.census.lane(plan.id));
     if (old !== undefined) take(writer.lane(old.id), context.census.lane(old.id));
   }
@@ -47,7 +47,7 @@ export async function findStart(plan: LaneBeginning, context: StartContext): Pro
   // Records of it behind a hole are all that is known: it has begun before them, wherever that was.
   const { at } = plan.start ?? { at: 'new' };
   if (state.ahead.size > 0 && entry.began === undefined && at === 'new') return { at: 'all' };
-  return decide(plan, entry, context, info ?? (await context.census.complete()));
+  return decide(plan, entry, context, facts ?? (await context.census.complete()));
 }
 
 /** The lane as it was called before; nobody may still run it. */
@@ -111,10 +111,10 @@ async function decide(
   { start, sourceStream }: LaneBeginning,
   { began }: LaneEntry,
   { census, stream }: StartContext,
-  info: StreamInfo,
+  facts: SinkFacts,
 ): Promise<Start> {
   if (start === undefined) {
-    const foreign = census.foreign(info);
+    const foreign = census.foreign(facts);
     if (foreign === undefined) return { at: 'all' };
     const options = 'say start: all, new, a sequence, a time or fromMirror, or previously: OLD-NAME';
     throw new FailureError(
@@ -132,6 +132,6 @@ async function decide(
       // It was new once; what came since is not to be left out because the sink lost what it held.
       return began === undefined ? { at: 'new' } : { at: 'sequence', sequence: began.sequence + 1 };
     case 'fromMirror':
-      return { at: 'copies', copies: await census.copies(sourceStream, info) };
+      return { at: 'copies', copies: await census.copies(sourceStream, facts) };
   }
 }

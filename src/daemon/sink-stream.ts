@@ -1,8 +1,4 @@
-import type { SinkLane } from '../brokers/broker.ts';
-import type { StreamInfo } from '../brokers/nats/api.ts';
-import type { NatsLink } from '../brokers/nats/connection.ts';
-import { JetStreamSinkLog } from '../brokers/nats/js-sink-log.ts';
-import type { SinkStore } from '../brokers/store.ts';
+import type { Broker, Sink, SinkFacts, SinkLane } from '../brokers/broker.ts';
 import { OriginIndex } from '../dedupe/origin-index.ts';
 import { SinkWriter } from '../lane/sink-writer.ts';
 import {
@@ -24,7 +20,7 @@ import { enterGap } from './sink-gaps.ts';
 import { SinkMaker } from './sink-maker.ts';
 import { type OpeningContext, SinkOpening } from './sink-opening.ts';
 import { SinkOrigins } from './sink-origins.ts';
-import { checkKind, findDigest, lostTail, mayHold, recall } from './sink-recall.ts';
+import { findDigest, lostTail, mayHold, recall } from './sink-recall.ts';
 import { holdOn, type SinkSession, type SinkSessionEvents, withBeginning } from './sink-session.ts';
 import { findStart, forgetPrevious, type LaneBeginning, type StartContext } from './sink-start.ts';
 
@@ -33,8 +29,7 @@ const tickMs = 1000;
 const retryMs = 1000;
 
 export interface SinkStreamOptions {
-  readonly link: NatsLink;
-  readonly store: SinkStore;
+  readonly broker: Pick<Broker, 'store' | 'sink' | 'listen'>;
   readonly cluster: string;
   readonly stream: string;
   readonly log: Logger;
@@ -53,7 +48,7 @@ export class SinkStream {
   readonly #place: string;
   #shared: boolean;
   #index = new OriginIndex();
-  #sink: JetStreamSinkLog;
+  #sink: Sink;
   #writer: SinkWriter;
   readonly #lanes: SinkCheckpoints;
   readonly #origins: SinkOrigins;
@@ -63,7 +58,7 @@ export class SinkStream {
   readonly #stopped = new AbortController();
   /** Present while the stream cannot be used at all: missing, of an unsuitable kind, unreachable. */
   #failure: Failure | undefined = { reason: 'nats-unreachable', detail: 'not connected yet' };
-  #info: StreamInfo | undefined;
+  #facts: SinkFacts | undefined;
   #census: SinkCensus | undefined;
   /** The connection was lost since the sink was last read, or the writer is in doubt: the sink may have come back with less. */
   #doubtful = false;
@@ -79,8 +74,9 @@ export class SinkStream {
     this.#shared = options.shared ?? false;
     this.#sink = this.#makeSink();
     this.#writer = this.#makeWriter();
-    const { link, store, stream } = options;
-    this.#maker = new SinkMaker({ link, stream, log: this.#log });
+    const { stream } = options;
+    const { store } = options.broker;
+    this.#maker = new SinkMaker({ sink: () => this.#sink, log: this.#log });
     this.#origins = new SinkOrigins({ store, stream, log: this.#log });
     this.#lanes = new SinkCheckpoints({
       store,
@@ -101,7 +97,7 @@ export class SinkStream {
         this.#doubtful = true;
         this.#step({ type: 'reread' });
       },
-      mayHold: (one) => mayHold(one, this.#writer.storedUpTo, { sink: this.#sink, place: this.#place }),
+      mayHold: (one) => mayHold(one, this.#writer.storedUpTo, this.#sink),
       stopped: this.#stopped.signal,
     };
   }
@@ -124,12 +120,14 @@ export class SinkStream {
     this.#maker.plan(lane, plan);
   }
 
-  #makeSink(): JetStreamSinkLog {
-    const sink: JetStreamSinkLog = new JetStreamSinkLog({
-      ...this.#options,
-      events: {
-        stored: (count, sinkSequence) => this.#sink === sink && this.#step({ type: 'stored', count, sinkSequence }),
-        unsure: (failure, chainBroken) => this.#sink === sink && this.#step({ type: 'unsure', failure, chainBroken }),
+  #makeSink(): Sink {
+    const { broker, stream } = this.#options;
+    const sink: Sink = broker.sink(stream, {
+      stored: (count, sinkSequence) => this.#sink === sink && this.#step({ type: 'stored', count, sinkSequence }),
+      unsure: (failure, chainBroken) => {
+        if (this.#sink !== sink) return;
+        if (!chainBroken) this.#doubtful = true;
+        this.#step({ type: 'unsure', failure, chainBroken });
       },
     });
     return sink;
@@ -146,7 +144,7 @@ export class SinkStream {
     this.#sink = this.#makeSink();
     const sessions = this.#lanes.reset([]);
     this.#writer = this.#makeWriter();
-    this.#info = undefined;
+    this.#facts = undefined;
     this.#failure = failure;
     for (const { session, idle } of sessions) {
       session?.events.ended(failure);
@@ -165,12 +163,7 @@ export class SinkStream {
   }
 
   start(): void {
-    this.#unlisten = this.#options.link.listen({
-      connected: () => void this.#begin(),
-      disconnected: () => {
-        this.#doubtful = true;
-      },
-    });
+    this.#unlisten = this.#options.broker.listen(() => void this.#begin());
     this.#every(tickMs, () => this.#step({ type: 'tick' }));
     this.#every(checkpointMs, () => void this.#saveAll());
   }
@@ -269,27 +262,26 @@ export class SinkStream {
 
   /** Finds out what the stream is and what it holds; tries again until it knows. */
   async #begin(): Promise<void> {
-    if (this.#starting || this.#info !== undefined) return;
+    if (this.#starting || this.#facts !== undefined) return;
     this.#starting = true;
-    while (!this.#stopped.signal.aborted && this.#info === undefined) {
+    while (!this.#stopped.signal.aborted && this.#facts === undefined) {
       try {
-        const info = await this.#sink.facts();
-        checkKind(info);
-        const { num_replicas: replicas } = info.config;
-        const checkpoints = await this.#options.store.checkpoints(this.#options.stream, replicas);
+        const { stream, broker } = this.#options;
+        const facts = await this.#sink.facts();
+        const { unsuitable, replicas } = facts;
+        if (unsuitable !== undefined) throw new FailureError('sink-unsupported', `${stream} ${unsuitable}`);
+        const checkpoints = await broker.store.checkpoints(stream, replicas);
         const scannedFrom = await recall(checkpoints, await this.#origins.load(replicas), {
-          info,
+          facts,
           sink: this.#sink,
           writer: this.#writer,
           index: this.#index,
-          place: this.#place,
           log: this.#log,
         });
-        this.#log.info('sink-read', { from: scannedFrom, last: info.state.last_seq });
+        this.#log.info('sink-read', { from: scannedFrom, last: facts.lastSequence });
         this.#lanes.reset(checkpoints);
-        const { link, stream } = this.#options;
-        this.#census = new SinkCensus({ link, stream, place: this.#place, signal: this.#stopped.signal, scannedFrom });
-        this.#info = info;
+        this.#census = new SinkCensus({ sink: this.#sink, signal: this.#stopped.signal, scannedFrom });
+        this.#facts = facts;
         this.#failure = undefined;
         this.#step({ type: 'start', accounted: scannedFrom });
       } catch (error) {
@@ -311,11 +303,11 @@ export class SinkStream {
   }
 
   #replicas(): number {
-    return this.#info?.config.num_replicas ?? 1;
+    return this.#facts?.replicas ?? 1;
   }
 
   async #saveAll(last = false): Promise<void> {
-    const origins = this.#info && this.#origins.save(this.#writer, this.#info, performance.now(), last);
+    const origins = this.#facts && this.#origins.save(this.#writer, this.#facts, performance.now(), last);
     await Promise.all([this.#lanes.save(), origins]);
   }
 
@@ -371,12 +363,12 @@ export class SinkStream {
     if (isLate()) return;
     try {
       const census = this.#census?.reader(after);
-      const lastSequence = await this.#sink.tail(after, (sequence, record, block) => {
+      const lastSequence = await this.#sink.tail(after, (sequence, record, copy) => {
         writer.observe(sequence, record);
-        census?.(sequence, record, block);
+        census?.(sequence, record, copy);
       });
       if (isLate()) return;
-      const lost = this.#doubtful && (await lostTail(writer, after, { sink: this.#sink, place: this.#place }));
+      const lost = this.#doubtful && (await lostTail(writer, after, this.#sink));
       if (isLate()) return;
       this.#doubtful = false;
       if (lost || lastSequence < writer.storedUpTo) this.#rebuild(lastSequence);
@@ -392,7 +384,7 @@ export class SinkStream {
     const entered = await enterGap(
       { lane, after, upTo, reason },
       {
-        store: this.#options.store,
+        store: this.#options.broker.store,
         log: this.#log,
         replicas: this.#replicas(),
         isOpen: () => this.#lanes.entry(lane).session?.epoch === epoch,

@@ -25,3 +25,11 @@ test.each([1, 2, 8, 9])('witnesses of an earlier incarnation are dropped, be the
   history.add(witness(1, 'j'));
   expect(history.list().map(({ position }) => position)).toEqual([{ incarnation: 'j', sequence: 1 }]);
 });
+
+test('a record that a source goes on behind is known by the label that it has then', () => {
+  const history = new WitnessHistory([witness(9), witness(5)]);
+  const at = (sequence: number, incarnation: string) => ({ incarnation, sequence });
+  expect(history.relabelled(at(9, 'i'), at(5, 'j'))).toEqual(witness(5, 'j'));
+  expect(history.relabelled(at(9, 'i'), at(4, 'j'))).toBeUndefined();
+  expect(history.relabelled(at(9, 'h'), at(5, 'j'))).toBeUndefined();
+});

@@ -1,4 +1,4 @@
-import type { Witness } from '../wire/position.ts';
+import { type Position, samePosition, type Witness } from '../wire/position.ts';
 
 const slots = 8;
 
@@ -28,6 +28,13 @@ export class WitnessHistory {
     this.#slots[Math.min(zeros, slots - 1)] = witness;
     for (let i = 0; i < slots; i++)
       if (this.#slots[i]?.position.incarnation !== witness.position.incarnation) this.#slots[i] = undefined;
+  }
+
+  /** A source that lost its tail goes on behind a record that it proved, under a new label: this one speaks of the same record by that. */
+  relabelled(from: Position, to: Position): Witness | undefined {
+    const known = { ...from, sequence: to.sequence };
+    const witness = this.list().find(({ position }) => samePosition(position, known));
+    return witness && { ...witness, position: to };
   }
 
   /** Newest first, all of one incarnation. */

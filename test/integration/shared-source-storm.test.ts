@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ExportRules } from '../../src/brokers/nats/export-rules.ts';
+import type { ExportRules } from '../../src/brokers/broker.ts';
 import { SharedSource } from '../../src/brokers/nats/shared-source.ts';
 import type { Position, Witness } from '../../src/wire/position.ts';
 import { eachServer } from '../support/each-server.ts';

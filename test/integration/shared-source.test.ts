@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Source, SourceEvents } from '../../src/brokers/broker.ts';
+import type { ExportRules, Source, SourceEvents } from '../../src/brokers/broker.ts';
 import { call } from '../../src/brokers/nats/api.ts';
 import type { NatsLink } from '../../src/brokers/nats/connection.ts';
-import type { ExportRules } from '../../src/brokers/nats/export-rules.ts';
 import { SharedSource } from '../../src/brokers/nats/shared-source.ts';
 import { eachServer } from '../support/each-server.ts';
 import { plentyOfMemory } from '../support/memory.ts';

@@ -55,6 +55,9 @@ const sharedTypes: readonly string[] = [
   'src/wire/reasons.ts',
 ];
 
+/** What puts a daemon together from its parts: these files alone name a kind of broker. */
+const composition: readonly string[] = ['src/daemon/cluster-end.ts', 'src/daemon/daemon.ts'];
+
 /** Each outside library and the only folder that may import it. */
 const libraries: Readonly<Record<string, string>> = {
   commander: 'src/cli/',
@@ -113,6 +116,8 @@ function objectionToRoom(file: string, imported: Import): string | undefined {
   if (!target.startsWith('src/')) return `src does not import ${target}`;
   const [from, to] = [roomOf(file), roomOf(target)];
   const [fromLevel, toLevel] = [levels[from], levels[to]];
+  if (from === 'daemon' && /^src\/brokers\/[^/]+\//.test(target) && !composition.includes(file))
+    return `${file} sees brokers by their interfaces, and not ${target}`;
   if (fromLevel === undefined) return `${from} is not a room`;
   if (toLevel === undefined) return `${to} is not a room`;
   if (from === to || toLevel < fromLevel) return undefined;

@@ -120,7 +120,7 @@ export const breaks: readonly Break[] = [
     patch: () => {
       const { facts } = JetStreamSinkLog.prototype;
       async function tail(this: JetStreamSinkLog): Promise<number> {
-        return (await facts.call(this)).state.last_seq;
+        return (await facts.call(this)).lastSequence;
       }
       return [replace(JetStreamSinkLog.prototype, { tail })];
     },

@@ -12,6 +12,8 @@ const perTurn = 64;
 export interface Owner {
   readonly name: string;
   readonly dead: boolean;
+  /** Something that it waits for is about to happen. It may die of that, and then it does not. */
+  woken?(): void;
 }
 
 interface Task {
@@ -102,7 +104,8 @@ export class VirtualClock {
         this.current = task.owner;
         this.events++;
         try {
-          task.run?.();
+          task.owner?.woken?.();
+          if (task.owner?.dead !== true) task.run?.();
         } catch (error) {
           this.#fault(error);
         }

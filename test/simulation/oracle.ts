@@ -3,14 +3,6 @@ import type { LanePlan } from '../../src/topology/plan.ts';
 import type { SimBroker } from './sim-broker.ts';
 import type { SimRecord, SimStream } from './sim-stream.ts';
 
-/** What was done to the world, as far as it excuses something. */
-export interface Excuses {
-  /** Streams (cluster/stream) into which others write, or to which a record may come late. Their order is not judged. */
-  readonly unordered: Set<string>;
-  /** Streams that lost their tail, or were made anew. */
-  readonly shrunk: Set<string>;
-}
-
 export interface JudgedLane {
   readonly plan: LanePlan;
   readonly source: SimStream;
@@ -23,14 +15,16 @@ export interface JudgedLane {
 }
 
 const laneHeader = /\r\nCauseway-Lane: ([^;]+);([^.;]*)\.(\d+);/;
-/** Place and incarnation, place, and the number there. */
-const originHeader = /\r\nCauseway-Origin: ((([^/]+\/[^/]+)\/[^/]+)\/\d+)\//;
+const originHeader = /\r\nCauseway-Origin: ([^/]+\/[^/]+)\//;
+/** Without a sequence: it was not known beforehand. */
+const idModeHeader = /\r\nCauseway-At: [^\r]*\/-\r\n/;
 const pathHeader = /\r\nCauseway-Path: ([^\r]+)\r\n/;
 
 export interface Provenance {
   readonly lane: string;
   readonly incarnation: string;
   readonly position: number;
+  readonly inIdMode: boolean;
   /** cluster/stream of everywhere it was. */
   readonly places: readonly string[];
 }
@@ -39,11 +33,17 @@ export function provenanceOf({ headers }: SimRecord): Provenance | undefined {
   if (headers.length === 0) return undefined;
   const text = headers.toString('latin1');
   const lane = laneHeader.exec(text);
-  const origin = originHeader.exec(text)?.[3];
+  const origin = originHeader.exec(text)?.[1];
   if (lane === null || origin === undefined) return undefined;
   const path = pathHeader.exec(text)?.[1];
   const places = path === undefined ? [origin] : [origin, ...path.split(',')];
-  return { lane: lane[1]!, incarnation: lane[2]!, position: Number(lane[3]), places };
+  return {
+    lane: lane[1]!,
+    incarnation: lane[2]!,
+    position: Number(lane[3]),
+    inIdMode: idModeHeader.test(text),
+    places,
+  };
 }
 
 /** Whether a record of its source is one that a lane has to carry. */
@@ -55,40 +55,15 @@ export function isCarried({ link, kind, from, to, sinkStream }: LanePlan, record
 }
 
 /** What is missing of a lane at this moment; undefined if nothing is. What somebody deleted in the sink was there. */
-export function missing(lane: JudgedLane, excuses: Excuses): SimRecord | undefined {
-  const { plan, source, sink } = lane;
-  return source.list.find(
-    (record) => !sink.holds(record.id) && isCarried(plan, record) && !isMistaken(lane, record, excuses),
-  );
+export function missing({ plan, source, sink }: JudgedLane): SimRecord | undefined {
+  return source.list.find((record) => !sink.holds(record.id) && isCarried(plan, record));
 }
 
-/**
- * Two copies of a record that may be. The source where it was first seen lost its tail or was made anew: it is read again from the newest
- * witness on that still holds, or from its first record, in a new sequence space (docs/delivery.md, "Proving the source"), and each lane that
- * leads away from it finds that out for itself.
- */
-export function isRepeated(one: SimRecord, other: SimRecord, { shrunk }: Excuses): boolean {
-  const [first, second] = [spaceOf(one), spaceOf(other)];
-  return first !== undefined && second !== undefined && first.space !== second.space && shrunk.has(first.place);
-}
-
-/** A record under a number that was in use before: a lane that was behind when its source lost its tail cannot tell, nor who comes after it. */
-export function isMistaken({ sink }: JudgedLane, record: SimRecord, { shrunk }: Excuses): boolean {
-  const origin = spaceOf(record);
-  if (origin === undefined || !shrunk.has(origin.place)) return false;
-  return sink.history.some((other) => other.id !== record.id && spaceOf(other)?.number === origin.number);
-}
-
-function spaceOf({ headers }: SimRecord) {
-  const found = originHeader.exec(headers.toString('latin1'));
-  return found === null ? undefined : { number: found[1]!, space: found[2]!, place: found[3]! };
-}
-
-/** What is wrong at the end, when nothing moves any more. */
+/** What is wrong at the end, when nothing moves any more. `shrunk`: streams (cluster/stream) that lost their tail, or were made anew. */
 export function judge(
   lanes: readonly JudgedLane[],
   streams: readonly (readonly [string, SimStream])[],
-  excuses: Excuses,
+  shrunk: ReadonlySet<string>,
 ): string[] {
   const wrong: string[] = [];
   for (const [place, stream] of streams) {
@@ -96,17 +71,16 @@ export function judge(
     for (const record of stream.list) {
       const { id, sequence } = record;
       const first = seen.get(id);
-      if (first !== undefined && !isRepeated(first, record, excuses))
-        wrong.push(`I4: ${place} holds ${id} at ${first.sequence} and at ${sequence}`);
+      if (first !== undefined) wrong.push(`I4: ${place} holds ${id} at ${first.sequence} and at ${sequence}`);
       seen.set(id, record);
     }
   }
   for (const lane of lanes) {
     const { plan } = lane;
-    const lacks = missing(lane, excuses);
+    const lacks = missing(lane);
     if (lacks !== undefined)
       wrong.push(`I2: lane ${plan.id} lacks ${lacks.id} (${lacks.life}.${lacks.sequence} of its source)`);
-    wrong.push(...unaccounted(lane, excuses), ...disorder(lane, excuses));
+    wrong.push(...unaccounted(lane, shrunk), ...disorder(lane));
   }
   return wrong;
 }
@@ -118,7 +92,7 @@ interface LedgerJson {
 }
 
 /** Records that the limits of the source took before they were carried, and that the ledger does not name. */
-function unaccounted({ plan, source, sink, sinkBroker, beganMs }: JudgedLane, { shrunk }: Excuses): string[] {
+function unaccounted({ plan, source, sink, sinkBroker, beganMs }: JudgedLane, shrunk: ReadonlySet<string>): string[] {
   const places = [`${plan.from}/${plan.sourceStream}`, `${plan.to}/${plan.sinkStream}`];
   if (beganMs === undefined || places.some((place) => shrunk.has(place))) return [];
   const stored = new Set(sink.history.map(({ id }) => id));
@@ -136,18 +110,29 @@ function unaccounted({ plan, source, sink, sinkBroker, beganMs }: JudgedLane, { 
     .map(({ id, sequence }) => `I2: lane ${plan.id} lost ${id} (${sequence}), and the ledger does not say so`);
 }
 
-/** Positions of a lane that stand behind later ones. */
-function disorder({ plan, sink }: JudgedLane, { unordered }: Excuses): string[] {
-  if (unordered.has(`${plan.to}/${plan.sinkStream}`)) return [];
+/**
+ * Positions of a lane that stand behind later ones. That may be in one case: another writer's record took the place of one that was
+ * refused, and so the one behind it went through; in id mode, which goes with other writers, the number of those is not bounded by theirs
+ * (docs/delivery.md).
+ */
+function disorder({ plan, sink }: JudgedLane): string[] {
   const wrong: string[] = [];
-  const highest = new Map<string, number>();
-  for (const record of sink.list) {
+  /** Of each incarnation, ascending. */
+  const runs = new Map<string, { readonly position: number; readonly at: number; readonly inIdMode: boolean }[]>();
+  for (const [at, record] of sink.list.entries()) {
     const came = provenanceOf(record);
     if (came?.lane !== plan.id) continue;
-    const { incarnation, position } = came;
-    const before = highest.get(incarnation) ?? 0;
-    if (position < before) wrong.push(`I2: lane ${plan.id} has ${position} (${record.id}) behind ${before}`);
-    highest.set(incarnation, Math.max(position, before));
+    const { incarnation, position, inIdMode } = came;
+    const run = runs.get(incarnation) ?? [];
+    runs.set(incarnation, run);
+    const passed = run.findIndex((one) => one.position > position);
+    if (passed < 0) {
+      run.push({ position, at, inIdMode });
+      continue;
+    }
+    const between = sink.list.slice((run[passed - 1]?.at ?? -1) + 1, run[passed]!.at);
+    if (inIdMode || run[passed]!.inIdMode || between.some((one) => provenanceOf(one) === undefined)) continue;
+    wrong.push(`I2: lane ${plan.id} has ${position} (${record.id}) behind ${run[passed]!.position}`);
   }
   return wrong;
 }

@@ -14,8 +14,11 @@ export interface KvEntry {
   readonly revision: number;
 }
 
-/** How the sink answers at the moment: as it should, with "nobody is there", with an error that may pass, or not at all. */
-export type Answering = 'well' | 'nobody' | 'error' | 'silent';
+/**
+ * How the sink answers at the moment: as it should, with "nobody is there", with an error that may pass, or not at all. `mute`: it stores,
+ * and its answers are lost. `stumbling`: it refuses one here and there, and takes those behind it. `slow`: late.
+ */
+export type Answering = 'well' | 'nobody' | 'error' | 'silent' | 'mute' | 'stumbling' | 'slow';
 
 export interface BrokerTap {
   stored(broker: SimBroker, stream: SimStream, record: SimRecord): void;
@@ -105,13 +108,19 @@ export class SimBroker {
       .store(this.stamp({ subject: Buffer.from(subject), headers: none, payload: Buffer.from(payload) }));
   }
 
+  /** A record that somebody else writes into a sink. */
+  foreign(stream: string): void {
+    const [subject] = this.streams.get(stream)!.subjects;
+    this.store(stream, subject!.replace('>', 'foreign'), `foreign:${this.#clock.serial()} `);
+  }
+
   recreate(name: string): void {
     for (const [key, { stream, consumer }] of [...this.#consumers]) {
       if (stream !== name) continue;
       consumer.end();
       this.#consumers.delete(key);
     }
-    this.streams.get(name)!.recreate(this.#created());
+    this.streams.get(name)!.recreate(this.#created(), this.#clock.nowMs);
   }
 
   /** Bytes that consumers of a stream may still give out, each on its own. */
@@ -156,7 +165,8 @@ export class SimBroker {
   #enqueue(message: Extract<ToServer, { kind: 'publish' }>): void {
     this.#waiting.push(message);
     if (this.#waiting.length > 1) return;
-    const delayMs = this.#random.next() < 0.2 ? this.#random.next() * 20 : 0;
+    const slow = this.answering === 'slow' ? this.#random.next() * 1500 : 0;
+    const delayMs = slow + (this.#random.next() < 0.2 ? this.#random.next() * 20 : 0);
     this.#clock.after(delayMs, undefined, () => {
       for (const one of this.#waiting.splice(0)) if (this.up) this.#publish(one);
     });
@@ -171,7 +181,10 @@ export class SimBroker {
       return;
     }
     if (this.answering === 'silent') return;
-    if (this.answering === 'error') {
+    const stumbles = this.answering === 'stumbling' && this.#random.next() < 0.25;
+    if (this.answering === 'error' || stumbles) {
+      // What is refused leaves its place to others, and so one that expects it goes through.
+      if (stumbles && this.#random.next() < 0.5) this.foreign(stream.name);
       this.#answer(reply, {
         error: { code: 503, err_code: 10077, description: 'no space at the moment' },
         stream: stream.name,
@@ -181,6 +194,7 @@ export class SimBroker {
     }
     const draft = this.stamp({ subject: Buffer.from(subject), headers, payload });
     const answer = stream.publish(draft, this.#clock.nowMs);
+    if (this.answering === 'mute') return;
     if ('code' in answer) {
       const error = { code: 400, err_code: answer.code, description: answer.text };
       this.#answer(reply, { error, stream: stream.name, seq: 0 });

@@ -64,6 +64,11 @@ export class SimChannel implements Channel {
     return [one, two];
   }
 
+  /** The end that it is a pair with. */
+  get other(): SimChannel {
+    return this.#other;
+  }
+
   get isOver(): boolean {
     return this.#ended && this.#other.#ended;
   }
@@ -114,6 +119,22 @@ export class SimChannel implements Channel {
       end.#flying.length = end.#random.between(0, end.#flying.length);
       end.#finish({ failure }, end.#random.next() * 50);
     }
+  }
+
+  /** The connection is gone, and this end knows it. The other one hears late what was under way to it, and learns the rest `lateMs` later. */
+  cutHalf(failure: Failure, lateMs: number): void {
+    const [random, other] = [this.#random, this.#other];
+    const late = this.#flying.splice(0, random.between(0, this.#flying.length));
+    for (const end of [this, other]) {
+      end.#cut = true;
+      end.#outbox = [];
+      end.#flying = [];
+    }
+    this.#clock.after(random.next() * lateMs, other.owner, () => {
+      for (const frame of late) if (!other.#ended) other.#events?.frame(frame);
+    });
+    this.#finish({ failure }, random.next() * 50);
+    other.#finish({ failure }, lateMs);
   }
 
   freeze(frozen: boolean): void {

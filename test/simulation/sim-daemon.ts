@@ -1,4 +1,5 @@
 /** A daemon's ends of lanes, the production wiring of them, over simulated connections. Killed, all of it is gone. */
+import { NatsBroker } from '../../src/brokers/nats/nats-broker.ts';
 import type { SinkStore } from '../../src/brokers/store.ts';
 import { type LaneDeps, type LaneLimits, LaneSet } from '../../src/daemon/lane-set.ts';
 import type { LocalLane } from '../../src/daemon/links.ts';
@@ -41,6 +42,7 @@ export class SimDaemon implements Owner {
   readonly #memory: MemoryBudget;
   readonly #lanes: LaneSet;
   readonly #plans: readonly LanePlan[];
+  #doom: { left: number; readonly strike: () => void } | undefined;
 
   constructor(options: SimDaemonOptions) {
     const { clock, random, cluster, node, broker, health } = options;
@@ -59,8 +61,11 @@ export class SimDaemon implements Owner {
         cluster,
         node,
         log: loggerOf((level, event, fields) => options.log(this, level, event, fields)),
-        links: { control: control.asNatsLink, reader: reader.asNatsLink, writer: writer.asNatsLink },
-        store: options.store(store, this),
+        broker: new NatsBroker({
+          cluster,
+          links: { control: control.asNatsLink, reader: reader.asNatsLink, writer: writer.asNatsLink },
+          store: options.store(store, this),
+        }),
         metrics: { observeBatch: () => undefined } as unknown as LaneDeps['metrics'],
         maxFrameBytes: 4 * 1024 * 1024,
         memory: this.#memory,
@@ -96,6 +101,18 @@ export class SimDaemon implements Owner {
 
   status(): LaneStatus[] {
     return this.#clock.as(this, () => this.#lanes.status(this.#clock.wallMs));
+  }
+
+  /** Of what it waits for, `waits` more come to pass; at the next one `strike` is called instead. */
+  doom(waits: number, strike: () => void): void {
+    this.#doom = { left: waits, strike };
+  }
+
+  woken(): void {
+    const doom = this.#doom;
+    if (doom === undefined || doom.left-- > 0) return;
+    this.#doom = undefined;
+    doom.strike();
   }
 
   /** The process is gone in this very moment. What it wrote may still arrive in part. */

@@ -175,24 +175,26 @@ export class SimLink implements Pick<NatsLink, 'connection' | 'failure' | 'requi
     return () => this.#listeners.delete(events);
   }
 
-  /** The connection is reset. */
-  cut(lateMs = 0): void {
+  /** The connection is reset. False if there is none. */
+  cut(lateMs = 0): boolean {
     const line = this.#line;
-    if (line === undefined) return;
+    if (line === undefined) return false;
     line.leave(lateMs);
     this.#lost(line);
+    return true;
   }
 
-  /** Nothing moves any more; the client finds out after a while, or it moves again before. */
-  freeze(forMs: number, lateMs: number): void {
+  /** Nothing moves any more; the client finds out after a while, or it moves again before. False if there is no connection. */
+  freeze(forMs: number, lateMs: number): boolean {
     const line = this.#line;
-    if (line === undefined) return;
+    if (line === undefined) return false;
     line.frozen = true;
     this.#clock.after(Math.min(forMs, silenceMs), this.#owner, () => {
       if (line.clientGone) return;
       if (forMs <= silenceMs) line.thaw();
       else if (this.#line === line) this.cut(lateMs);
     });
+    return true;
   }
 
   /** The server ended the connection. */

@@ -34,6 +34,8 @@ export class SimStream {
   life = 1;
   /** Ascending by sequence. */
   list: SimRecord[] = [];
+  /** When it last lost its tail, or was made anew, in ms. */
+  lostMs = Number.NEGATIVE_INFINITY;
   /** Everything that was ever stored, in the order in which it was. */
   readonly history: SimRecord[] = [];
   readonly windowMs: number;
@@ -152,7 +154,8 @@ export class SimStream {
   }
 
   /** The stream is as it was `count` records ago: a power cut, or an older copy was restored. */
-  loseTail(count: number): void {
+  loseTail(count: number, nowMs: number): void {
+    this.lostMs = nowMs;
     const last = Math.max(0, this.last - count);
     for (const record of this.list.splice(this.indexFrom(last + 1))) this.#lose(record);
     for (const [id, { sequence }] of this.#ids) if (sequence > last) this.#ids.delete(id);
@@ -162,7 +165,8 @@ export class SimStream {
   }
 
   /** The stream is deleted and made again. */
-  recreate(created: string): void {
+  recreate(created: string, nowMs: number): void {
+    this.lostMs = nowMs;
     for (const record of this.list.splice(0)) this.#lose(record);
     this.#ids.clear();
     this.created = created;

@@ -92,20 +92,40 @@ export class SimWire {
   }
 
   cut(failure: Failure = lost): void {
-    const { clock, random, reaches } = this.#options;
-    const up = this.#up;
+    const { random } = this.#options;
+    const up = this.#down();
     if (up === undefined) return;
+    for (const channel of this.#channels.splice(0)) channel.cut(failure);
+    this.#tellDown(up[0], up[1], failure, random.next() * 60);
+    this.#tellDown(up[1], up[0], failure, random.next() * 60);
+  }
+
+  /** One end loses the connection and dials anew, or is dialled; the other goes on believing in it for a while. False if it is down. */
+  cutHalf(lateMs: number): boolean {
+    const { random } = this.#options;
+    const up = this.#down();
+    if (up === undefined) return false;
+    const [first, second] = random.next() < 0.5 ? up : [up[1], up[0]];
+    for (const channel of this.#channels.splice(0))
+      (channel.owner === first ? channel : channel.other).cutHalf(lost, lateMs);
+    this.#tellDown(first, second, lost, random.next() * 60);
+    this.#tellDown(second, first, lost, lateMs);
+    return true;
+  }
+
+  #down(): readonly [SimDaemon, SimDaemon] | undefined {
+    const up = this.#up;
     this.#up = undefined;
     this.#frozen = false;
-    for (const channel of this.#channels.splice(0)) channel.cut(failure);
-    const tell = (daemon: SimDaemon, peer: SimDaemon): void => {
-      clock.after(random.next() * 60, daemon, () => {
-        if (!reaches(daemon, peer.cluster)) daemon.peerDown(peer.cluster, failure);
-      });
-    };
-    tell(up[0], up[1]);
-    tell(up[1], up[0]);
-    this.#dialSoon();
+    if (up !== undefined) this.#dialSoon();
+    return up;
+  }
+
+  #tellDown(daemon: SimDaemon, peer: SimDaemon, failure: Failure, delayMs: number): void {
+    const { clock, reaches } = this.#options;
+    clock.after(delayMs, daemon, () => {
+      if (!reaches(daemon, peer.cluster)) daemon.peerDown(peer.cluster, failure);
+    });
   }
 
   /** There is a new connection: the lanes move to it, as far as their sessions are settled within `drainMs`. */
@@ -115,15 +135,17 @@ export class SimWire {
     this.#options.clock.as(dialler, () => dialler.lanes.rotate(listener.cluster, drainMs));
   }
 
-  /** One of the channels is reset, and nothing else. */
-  cutChannel(): void {
+  /** One of the channels is reset, and nothing else. False if there is none. */
+  cutChannel(): boolean {
     const open = this.#channels.filter((channel) => !channel.isOver);
     if (open.length > 0) this.#options.random.pick(open).cut(lost);
+    return open.length > 0;
   }
 
-  freeze(forMs: number): void {
+  /** False if it is down, or frozen already. */
+  freeze(forMs: number): boolean {
     const up = this.#up;
-    if (up === undefined || this.#frozen) return;
+    if (up === undefined || this.#frozen) return false;
     this.#frozen = true;
     for (const channel of this.#channels) channel.freeze(true);
     this.#options.clock.after(Math.min(forMs, silenceMs), undefined, () => {
@@ -135,6 +157,7 @@ export class SimWire {
       this.#frozen = false;
       for (const channel of this.#channels) channel.freeze(false);
     });
+    return true;
   }
 
   /** A daemon at one of the ends is no more. */

@@ -1,11 +1,14 @@
 /** What the tests of all worlds share. */
 import { expect, test } from 'vitest';
+import { faultKinds } from './faults.ts';
 import { type RunResult, simulate } from './simulation.ts';
 
 /** Of each world, in `npm test`. */
 const seeds = 340;
 /** Of one test. */
 const perTest = 85;
+/** So many of its seeds have to meet a kind of fault. */
+const leastRuns = 10;
 /** Lines of the trace of a seed that failed. */
 const shownLines = 60;
 
@@ -22,14 +25,25 @@ async function told({ world, seed, violations, faults }: RunResult): Promise<str
   ].join('\n');
 }
 
+/** Two daemons of one cluster that race, and connections that bring late what they held when they were given up. */
+const circumstances = ['twins', 'lateness'];
+
 /** Runs a world with its seeds; the first one that fails is shown. */
 export function simulated(world: string): void {
+  const struck = new Map<string, number>();
   for (let first = 1; first <= seeds; first += perTest) {
     test(`seeds ${first} to ${first + perTest - 1} of ${world}`, async () => {
       for (let seed = first; seed < first + perTest; seed++) {
         const result = await simulate({ world, seed });
+        for (const kind of new Set(result.faults.map((fault) => fault.split(' ')[1]!)))
+          struck.set(kind, (struck.get(kind) ?? 0) + 1);
         if (result.violations.length > 0) expect.fail(await told(result));
       }
     });
   }
+
+  test(`${world} meets faults of every kind in those seeds`, () => {
+    const rare = [...faultKinds, ...circumstances].filter((kind) => (struck.get(kind) ?? 0) < leastRuns);
+    expect(rare).toEqual([]);
+  });
 }

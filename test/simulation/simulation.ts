@@ -8,7 +8,7 @@ import { type Break, noBreak } from './breaks.ts';
 import { type Owner, replace, VirtualClock } from './clock.ts';
 import { drawLimits, drawMemory } from './draw.ts';
 import { type FaultKind, faultKinds, strike } from './faults.ts';
-import { type Excuses, type JudgedLane, judge, missing } from './oracle.ts';
+import { type JudgedLane, judge, missing } from './oracle.ts';
 import { SimBroker } from './sim-broker.ts';
 import type { FrameTap } from './sim-channel.ts';
 import { SimDaemon } from './sim-daemon.ts';
@@ -65,7 +65,8 @@ export class Simulation {
   readonly sites: Site[] = [];
   readonly wires: SimWire[] = [];
   readonly lanePlans: readonly LanePlan[];
-  readonly excuses: Excuses = { unordered: new Set(), shrunk: new Set() };
+  /** Streams (cluster/stream) that lost their tail, or were made anew. */
+  readonly shrunk = new Set<string>();
   /** Whether what a lost connection still held may be stored when nobody expects it any more. */
   readonly lateness: boolean;
   readonly faults: string[] = [];
@@ -88,9 +89,10 @@ export class Simulation {
     this.clock = new VirtualClock((error) =>
       this.watch.violate(`I7: thrown and not caught: ${error instanceof Error ? error.stack : String(error)}`),
     );
-    this.watch = new Watch(this.clock, this.#lanes, this.excuses, options.trace ?? false);
+    this.watch = new Watch(this.clock, this.#lanes, options.trace ?? false);
     this.lanePlans = world.lanes;
     this.lateness = random.next() < 0.4;
+    if (this.lateness) this.faults.push('0 lateness');
     this.#limits = drawLimits(random);
     this.#memory = drawMemory(random);
     SimBroker.resetStamps();
@@ -107,8 +109,6 @@ export class Simulation {
         beganMs: undefined,
         acknowledged: 0,
       });
-      const place = `${plan.to}/${plan.sinkStream}`;
-      if (this.lateness || sink.spec.feed !== undefined || plan.kind === 'replicate') this.excuses.unordered.add(place);
     }
     this.#populate();
   }
@@ -131,8 +131,7 @@ export class Simulation {
       this.sites.push({ cluster, name: cluster, daemon: undefined, sinceMs: 0 });
       if (cluster !== twin && !(this.#broken.twins === 1)) continue;
       this.sites.push({ cluster, name: `${cluster}2`, daemon: undefined, sinceMs: 0 });
-      for (const plan of this.lanePlans)
-        if (plan.to === cluster) this.excuses.unordered.add(`${cluster}/${plan.sinkStream}`);
+      this.faults.push('0 twins');
     }
     const joined = (a: Site, b: Site) =>
       this.lanePlans.some(
@@ -250,8 +249,7 @@ export class Simulation {
     watch.say(() => '--- the faults cease');
     for (const heal of this.#pending.splice(0)) heal();
     for (const broker of this.brokers) broker.heal();
-    const wentBy = () =>
-      this.#feeding === 0 && [...this.#lanes.values()].every((lane) => missing(lane, this.excuses) === undefined);
+    const wentBy = () => this.#feeding === 0 && [...this.#lanes.values()].every((lane) => missing(lane) === undefined);
     let nextLookMs = 0;
     let settled = false;
     await clock.run(chaosMs + settleMs, () => {
@@ -266,7 +264,7 @@ export class Simulation {
     for (const site of this.sites) this.kill(site, 0, random.between(1, 300));
     await clock.run(clock.nowMs + 6000);
     const places = this.streams.map(({ spec, stream }) => [`${spec.cluster}/${spec.stream}`, stream] as const);
-    for (const wrong of judge([...this.#lanes.values()], places, this.excuses)) watch.violate(wrong);
+    for (const wrong of judge([...this.#lanes.values()], places, this.shrunk)) watch.violate(wrong);
   }
 
   get records(): number {
@@ -274,7 +272,7 @@ export class Simulation {
   }
 
   #tellStuck(): void {
-    const stuck = [...this.#lanes.values()].find((lane) => missing(lane, this.excuses) !== undefined);
+    const stuck = [...this.#lanes.values()].find((lane) => missing(lane) !== undefined);
     const states = this.sites.flatMap(({ daemon }) =>
       (daemon?.status() ?? [])
         .filter(({ lane }) => lane === stuck?.plan.id)
@@ -294,8 +292,7 @@ export class Simulation {
   }
 
   #strike(kind: FaultKind): void {
-    this.faults.push(`${Math.round(this.clock.nowMs)} ${kind}`);
-    strike(kind, this, this.#random);
+    if (strike(kind, this, this.#random)) this.faults.push(`${Math.round(this.clock.nowMs)} ${kind}`);
   }
 
   /** Applications publish in bursts, while their server is there. */

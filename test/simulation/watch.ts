@@ -3,7 +3,7 @@ import type { LogFields } from '../../src/lib/logger.ts';
 import { decodeBatch, isBatchFrame } from '../../src/wire/batch.ts';
 import { decodeFrame, type Opening } from '../../src/wire/frame.ts';
 import type { VirtualClock } from './clock.ts';
-import { type Excuses, isCarried, isMistaken, isRepeated, type JudgedLane, missing } from './oracle.ts';
+import { isCarried, type JudgedLane, missing } from './oracle.ts';
 import type { SimBroker } from './sim-broker.ts';
 import type { SimDaemon } from './sim-daemon.ts';
 import type { SimRecord, SimStream } from './sim-stream.ts';
@@ -41,12 +41,8 @@ export class Watch {
   readonly #sessions = new Map<string, Session>();
   readonly #newest = new Map<string, Session>();
   readonly #behindSinceMs = new Map<string, number>();
-  readonly #excuses: Excuses;
-  /** Epochs may come twice: the bucket lost its newest entries. */
-  readonly forgetful = new Set<string>();
 
-  constructor(clock: VirtualClock, lanes: ReadonlyMap<string, JudgedLane>, excuses: Excuses, tracing: boolean) {
-    this.#excuses = excuses;
+  constructor(clock: VirtualClock, lanes: ReadonlyMap<string, JudgedLane>, tracing: boolean) {
     this.#clock = clock;
     this.#lanes = lanes;
     this.#tracing = tracing;
@@ -71,7 +67,7 @@ export class Watch {
     this.say(() => `${broker.cluster}/${stream.name} stores ${record.sequence} ${record.id}`);
     if (stream.copiesOf(record.id) < 2) return;
     const twin = stream.list.find(({ id, sequence }) => id === record.id && sequence !== record.sequence);
-    if (twin !== undefined && !isRepeated(twin, record, this.#excuses))
+    if (twin !== undefined)
       this.violate(
         `I4: ${broker.cluster}/${stream.name} stores ${record.id} at ${record.sequence}, which it holds at ${twin.sequence}`,
       );
@@ -113,8 +109,7 @@ export class Watch {
     const lane = this.#lanes.get(laneId ?? '');
     if (lane === undefined || opening === undefined) return;
     const key = `${laneId} ${opening.epoch}`;
-    if (this.#sessions.has(key) && !this.forgetful.has(lane.plan.to))
-      this.violate(`I9: two sessions of ${laneId} in epoch ${opening.epoch}`);
+    if (this.#sessions.has(key)) this.violate(`I9: two sessions of ${laneId} in epoch ${opening.epoch}`);
     const session: Session = {
       lane,
       epoch: opening.epoch,
@@ -136,12 +131,7 @@ export class Watch {
     const { lane } = session;
     lane.beganMs ??= this.#clock.nowMs;
     const newest = this.#newest.get(laneId)!;
-    if (
-      upTo > session.stored &&
-      newest !== session &&
-      this.#clock.nowMs - newest.openedMs > fencedAfterMs &&
-      !this.forgetful.has(lane.plan.to)
-    )
+    if (upTo > session.stored && newest !== session && this.#clock.nowMs - newest.openedMs > fencedAfterMs)
       this.violate(`I9: ${laneId} is acknowledged in epoch ${epoch}, although ${newest.epoch} is in force`);
     session.stored = upTo;
     const { source, sink, plan } = lane;
@@ -149,7 +139,7 @@ export class Watch {
     for (let at = source.indexFrom(lane.acknowledged + 1); at < source.list.length; at++) {
       const record = source.list[at]!;
       if (record.sequence > upTo) break;
-      if (!sink.held(record.id) && isCarried(plan, record) && !isMistaken(lane, record, this.#excuses))
+      if (!sink.held(record.id) && isCarried(plan, record))
         this.violate(`I1: ${laneId} acknowledges ${upTo}, and ${record.id} (${record.sequence}) is not stored`);
     }
     lane.acknowledged = upTo;
@@ -161,7 +151,10 @@ export class Watch {
       const lane = this.#lanes.get(id);
       if (role !== 'sender' || lane === undefined) continue;
       const key = `${daemon.name} ${id}`;
-      const behind = knows && lagRecords === 0 && missing(lane, this.#excuses) !== undefined;
+      const lacks = knows && lagRecords === 0 ? missing(lane) : undefined;
+      // What the sink had and has lost it tells when the next session opens.
+      const lost = lacks !== undefined && lane.sink.held(lacks.id) && this.#opensMs(id) < lane.sink.lostMs;
+      const behind = lacks !== undefined && !lost;
       if (!behind) this.#behindSinceMs.delete(key);
       else if (!this.#behindSinceMs.has(key)) this.#behindSinceMs.set(key, this.#clock.nowMs);
       else if (this.#clock.nowMs - this.#behindSinceMs.get(key)! > unseenMs) {
@@ -175,6 +168,11 @@ export class Watch {
   memory(daemon: SimDaemon): void {
     const { used, allowed } = daemon.memoryBytes;
     if (used > allowed) this.violate(`I5: ${daemon.name} uses ${used} bytes of memory, ${allowed} allowed`);
+  }
+
+  /** When the newest session of a lane opened. */
+  #opensMs(lane: string): number {
+    return this.#newest.get(lane)?.openedMs ?? Number.NEGATIVE_INFINITY;
   }
 
   /** I5: nothing is counted of sessions that are over. */

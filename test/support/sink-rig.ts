@@ -1,6 +1,7 @@
 import type { SinkLane } from '../../src/brokers/broker.ts';
 import type { NatsLink } from '../../src/brokers/nats/connection.ts';
 import { ControlStore } from '../../src/brokers/nats/control-store.ts';
+import { NatsBroker } from '../../src/brokers/nats/nats-broker.ts';
 import type { SinkSession } from '../../src/daemon/sink-session.ts';
 import { SinkStream } from '../../src/daemon/sink-stream.ts';
 import type { StoredEffect } from '../../src/lane/sink-writer-events.ts';
@@ -40,7 +41,9 @@ export class SinkRig implements AsyncDisposable {
 
   constructor(link: NatsLink, stream: string, options: { readonly shared?: boolean } = {}) {
     this.store = new ControlStore(link, () => this.sink.keepAgain());
-    this.sink = new SinkStream({ link, store: this.store, cluster: 'hub', stream, log: this.log, ...options });
+    const links = { control: link, reader: link, writer: link };
+    const broker = new NatsBroker({ cluster: 'hub', links, store: this.store });
+    this.sink = new SinkStream({ broker, cluster: 'hub', stream, log: this.log, ...options });
   }
 
   start(): this {

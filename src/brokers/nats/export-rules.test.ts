@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { BatchBuilder, decodeBatch } from '../../wire/batch.ts';
 import { RecordView } from '../../wire/record-view.ts';
-import { type ExportRules, exportFilter, placesOf, wasAt } from './export-rules.ts';
+import type { ExportRules } from '../broker.ts';
+import { exportFilter, placesOf, wasAt } from './export-rules.ts';
 import { readProvenance, sinkHeaders } from './provenance.ts';
 
 const none = Buffer.alloc(0);

@@ -1,12 +1,5 @@
+import type { ExportRules } from '../broker.ts';
 import type { Provenance } from './provenance.ts';
-
-/** What a lane leaves out at its source (I4). Only records that prove where they came from are looked at. */
-export interface ExportRules {
-  /** cluster/stream where the lane ends: a record that was there before would be dropped there, and is not sent. */
-  readonly sink: string;
-  /** Whether records that this lane brought here stay here: a link does not carry on what it brought in. */
-  imported(lane: string): boolean;
-}
 
 /** Looks at a record that came over another lane; true: it is left out, and the cursor passes it. */
 export type ImportFilter = (sequence: number, came: Provenance) => boolean;

@@ -1,15 +1,19 @@
 import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats';
+import type { CreatePlan } from '../../topology/plan.ts';
 import { subjectMatches } from '../../topology/subjects.ts';
 import { type Failure, FailureError } from '../../wire/reasons.ts';
 import type { RecordView } from '../../wire/record-view.ts';
-import type { SinkLane, SinkLog, SinkLogEvents, TailRecord } from '../broker.ts';
-import { messageAt, type StoredMessage, type StreamInfo, streamInfo } from './api.ts';
+import type { Sink, SinkFacts, SinkLane, SinkLogEvents, SinkMessage, SinkObserver } from '../broker.ts';
+import { messageAt, type StoredMessage, streamInfo } from './api.ts';
 import { AppendAnswers } from './append-answers.ts';
 import { inboxPrefix, type NatsLink } from './connection.ts';
 import { natsFailure } from './errors.ts';
 import { isUnderItsId, provenanceFault, readTail, sinkHeaders } from './provenance.ts';
 import { RawHeaders } from './raw-message.ts';
+import { sinkFacts } from './sink-facts.ts';
 import { readHeaders } from './sink-tail.ts';
+import { createStream } from './stream-create.ts';
+import { readStreamSource } from './stream-source.ts';
 
 export interface JetStreamSinkLogOptions {
   readonly link: NatsLink;
@@ -28,7 +32,7 @@ const maxHeaderBytes = 65_535;
  * A sink stream on JetStream. Appends are plain publishes with an own reply inbox; PubAcks are read without JSON unless there is
  * something to explain. The client's own `publish` with a promise, a timer and a parsed answer per record costs ten times as much.
  */
-export class JetStreamSinkLog implements SinkLog {
+export class JetStreamSinkLog implements Sink {
   readonly #options: JetStreamSinkLogOptions;
   readonly #place: string;
   readonly #inbox = createInbox(inboxPrefix);
@@ -150,16 +154,25 @@ export class JetStreamSinkLog implements SinkLog {
     return failure;
   }
 
-  /** Reads what the sink stream is. Throws FailureError. */
-  async facts(): Promise<StreamInfo> {
+  async facts(): Promise<SinkFacts> {
     const { link, stream } = this.#options;
     const info = await named(() => streamInfo(link.require(), link.api, stream));
     this.#subjects = info.config.subjects ?? [];
-    return info;
+    return sinkFacts(info);
   }
 
-  /** The message at a sequence of the sink. Throws FailureError. */
-  async messageAt(sequence: number): Promise<StoredMessage | undefined> {
+  create(plan: CreatePlan): Promise<Failure | undefined> {
+    return createStream(this.#options.link, this.#options.stream, plan);
+  }
+
+  async messageAt(sequence: number): Promise<SinkMessage | undefined> {
+    const found = await this.#messageAt(sequence);
+    if (found === undefined) return undefined;
+    const { seconds, nanos, payload, headers } = found;
+    return { seconds, nanos, payload, record: readTail(headers, this.#place, sequence) };
+  }
+
+  async #messageAt(sequence: number): Promise<StoredMessage | undefined> {
     const { link, stream } = this.#options;
     return named(() => messageAt(link.require(), link.api, stream, sequence));
   }
@@ -167,7 +180,7 @@ export class JetStreamSinkLog implements SinkLog {
   /** Whether the record at `sequence` is the one that its message id names. Deleted since, it was stored once; that is all that is asked. */
   async #compare(sequence: number): Promise<Failure | undefined> {
     try {
-      const found = await this.messageAt(sequence);
+      const found = await this.#messageAt(sequence);
       if (found === undefined || isUnderItsId(found.headers, this.#place, sequence)) return undefined;
       return { reason: 'record-refused', detail: `record ${sequence} of others has the message id of one of ours` };
     } catch (error) {
@@ -175,25 +188,20 @@ export class JetStreamSinkLog implements SinkLog {
     }
   }
 
-  /**
-   * Reads every record behind `after` up to the last one there is now, and returns that sequence. Reads headers only. Throws
-   * FailureError. Waits first until nothing of this round can be stored any more: when somebody else writes the stream, what is in
-   * flight behind a refused record is stored all the same, and would come after the reading and be sent again.
-   */
-  async tail(
-    after: number,
-    observe: (sinkSequence: number, record: TailRecord | undefined, block: Buffer) => void,
-  ): Promise<number> {
+  async tail(after: number, observe: SinkObserver): Promise<number> {
     await this.#answers.quiet(quietMs);
-    const info = await this.facts();
-    await readHeaders({
-      link: this.#options.link,
-      info,
-      after,
-      signal: this.#closing.signal,
-      headers: (sequence, block) => observe(sequence, readTail(block, this.#place, sequence), block),
-    });
-    return info.state.last_seq;
+    const facts = await this.facts();
+    await this.scan(after, facts, observe, this.#closing.signal);
+    return facts.lastSequence;
+  }
+
+  scan(after: number, facts: SinkFacts, observe: SinkObserver, signal: AbortSignal): Promise<void> {
+    const { link, stream } = this.#options;
+    const headers = (sequence: number, block: Buffer): void => {
+      const record = readTail(block, this.#place, sequence);
+      observe(sequence, record, record === undefined ? readStreamSource(block) : undefined);
+    };
+    return readHeaders({ link, stream, facts, after, headers, signal });
   }
 
   /** What is thrown here must not reach the client, which would stop reading from its socket without a word. */

@@ -13,8 +13,8 @@ import { isPassing, natsFailure } from './errors.ts';
 import type { ImportFilter } from './export-rules.ts';
 import { readProvenance } from './provenance.ts';
 import { rawHeaders, rawPayload, rawSize, rawSubject } from './raw-message.ts';
-import { type ProvenStart, proveStart } from './source-proof.ts';
-import { type ReaderTiming, type RecordTime, readerTiming, StreamReader } from './stream-reader.ts';
+import { type ProvenStart, proveStart, type RecordTime } from './source-proof.ts';
+import { type ReaderTiming, readerTiming, StreamReader } from './stream-reader.ts';
 
 export interface JetStreamSourceOptions {
   readonly link: NatsLink;
@@ -129,7 +129,7 @@ export class JetStreamSource implements Source {
     this.#setHead(info.state.last_seq);
     if (start.begins === true) this.#tellStart(start.gap?.after ?? start.at);
     if (start.gap !== undefined) this.#events?.gap(start.gap.after, start.gap.upTo, start.gap.reason);
-    if (this.#events !== undefined) this.#read({ position: start.at, time: undefined, created: info.created });
+    if (this.#events !== undefined) this.#read({ position: start.at, time: start.time, created: info.created });
   }
 
   /** A batch without a record: the sink learns where the lane begins before there is anything to store. */

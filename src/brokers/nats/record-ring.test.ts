@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { BatchBuilder, decodeBatch } from '../../wire/batch.ts';
 import { payloadDigest, type Witness } from '../../wire/position.ts';
 import { RecordView } from '../../wire/record-view.ts';
-import { type ExportRules, placesOf, wasAt } from './export-rules.ts';
+import type { ExportRules } from '../broker.ts';
+import { placesOf, wasAt } from './export-rules.ts';
 import { Imports, RecordRing } from './record-ring.ts';
 
 const none = Buffer.alloc(0);

@@ -1,7 +1,8 @@
 import type { BatchBuilder, PackedRecords } from '../../wire/batch.ts';
 import { RecordView } from '../../wire/record-view.ts';
-import { type ExportRules, wasAt } from './export-rules.ts';
-import type { RecordTime } from './stream-reader.ts';
+import type { ExportRules } from '../broker.ts';
+import { wasAt } from './export-rules.ts';
+import type { RecordTime } from './source-proof.ts';
 
 /** What a batch takes besides its records, in bytes, roughly. */
 const overheadBytes = 256;

@@ -1,8 +1,7 @@
 import { BatchBuilder } from '../../wire/batch.ts';
 import type { Opening } from '../../wire/frame.ts';
 import type { Position } from '../../wire/position.ts';
-import type { Source, SourceEvents } from '../broker.ts';
-import type { ExportRules } from './export-rules.ts';
+import type { ExportRules, Source, SourceEvents } from '../broker.ts';
 import { covers, type JetStreamSource, type SourcePlace } from './js-source.ts';
 import type { KnownPlace, Trunk, TrunkLane } from './trunk.ts';
 

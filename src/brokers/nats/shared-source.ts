@@ -1,5 +1,5 @@
-import type { Source } from '../broker.ts';
-import { type ExportRules, exportFilter } from './export-rules.ts';
+import type { ExportRules, Source, SourceStream } from '../broker.ts';
+import { exportFilter } from './export-rules.ts';
 import { JetStreamSource, type JetStreamSourceOptions } from './js-source.ts';
 import { SharedLane } from './shared-lane.ts';
 import { type KnownPlace, Trunk } from './trunk.ts';
@@ -21,7 +21,7 @@ const lookMs = 2000;
  * one reader (a trunk) can serve both; others join when they come to a record that the trunk holds. A lane that does not keep
  * up falls behind what the trunk holds, and reads for itself again. A lane alone never has a trunk.
  */
-export class SharedSource {
+export class SharedSource implements SourceStream {
   readonly #options: SharedSourceOptions;
   readonly #lanes = new Set<SharedLane>();
   #trunk: Trunk | undefined;

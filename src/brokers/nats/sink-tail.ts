@@ -1,5 +1,6 @@
 import { type Failure, FailureError } from '../../wire/reasons.ts';
-import { messageFrom, type StreamInfo } from './api.ts';
+import type { SinkFacts } from '../broker.ts';
+import { messageFrom } from './api.ts';
 import type { NatsLink } from './connection.ts';
 import { natsFailure } from './errors.ts';
 import { rawHeaders } from './raw-message.ts';
@@ -9,18 +10,18 @@ const prefetchBytes = 4 * 1024 * 1024;
 
 export interface SinkTailOptions {
   readonly link: NatsLink;
-  /** What the stream is, read a moment ago: its last sequence ends the reading. */
-  readonly info: StreamInfo;
+  readonly stream: string;
+  /** What the stream was a moment ago: its last sequence ends the reading. */
+  readonly facts: Pick<SinkFacts, 'created' | 'lastSequence' | 'messages'>;
   readonly after: number;
   /** The header block of a message, in ascending order of the sequences. */
   readonly headers: (sequence: number, block: Buffer) => void;
   readonly signal: AbortSignal;
 }
 
-/** Reads the headers of every message behind `after` up to the last one that `info` knows. Throws FailureError. */
-export function readHeaders({ link, info, after, headers, signal }: SinkTailOptions): Promise<void> {
-  const { name: stream } = info.config;
-  const { last_seq: last, messages } = info.state;
+/** Reads the headers of every message behind `after` up to the last one that `facts` speak of. Throws FailureError. */
+export function readHeaders({ link, stream, facts, after, headers, signal }: SinkTailOptions): Promise<void> {
+  const { created, lastSequence: last, messages } = facts;
   if (last <= after || messages === 0) return Promise.resolve();
   return new Promise<void>((resolve, reject) => {
     const aborted = () => end({ reason: 'draining', detail: 'the daemon stops' });
@@ -40,7 +41,7 @@ export function readHeaders({ link, info, after, headers, signal }: SinkTailOpti
     const reader = new StreamReader({
       link,
       stream,
-      created: info.created,
+      created,
       after,
       headersOnly: true,
       prefetchBytes,

@@ -7,7 +7,7 @@ import { type Denied, inboxPrefix, type NatsLink } from './connection.ts';
 import { isPassing, natsFailure } from './errors.ts';
 import { rawHeaders, rawReply, rawSize } from './raw-message.ts';
 import { Delivery, parseDelivery, parseStatus } from './reader-protocol.ts';
-import { stillTheSame } from './source-proof.ts';
+import { type RecordTime, stillTheSame } from './source-proof.ts';
 
 /** Times of the protocol between reader and server, in ms. Tests shorten them. */
 export interface ReaderTiming {
@@ -20,12 +20,6 @@ export interface ReaderTiming {
 }
 
 export const readerTiming: ReaderTiming = { expiresMs: 30_000, heartbeatMs: 2000, patienceMs: 30_000 };
-
-/** When a record was stored, by which it is known again (Unix time). */
-export interface RecordTime {
-  readonly seconds: number;
-  readonly nanos: number;
-}
 
 /** Missed signs of life after which the consumer is made anew. */
 const missedHeartbeats = 3;

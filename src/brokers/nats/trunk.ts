@@ -2,7 +2,7 @@ import type { MemoryShare } from '../../lib/memory-budget.ts';
 import { placesOf } from './export-rules.ts';
 import { JetStreamSource, type JetStreamSourceOptions, type SourcePlace } from './js-source.ts';
 import { type Import, Imports, RecordRing } from './record-ring.ts';
-import type { RecordTime } from './stream-reader.ts';
+import type { RecordTime } from './source-proof.ts';
 
 /** A place whose record is known by its time. */
 export type KnownPlace = SourcePlace & { readonly time: RecordTime };

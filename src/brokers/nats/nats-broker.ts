@@ -1,0 +1,66 @@
+import { type Failure, FailureError } from '../../wire/reasons.ts';
+import type { Broker, Sink, SinkLogEvents, SourceBounds, SourceStream } from '../broker.ts';
+import type { SinkStore } from '../store.ts';
+import { streamInfo } from './api.ts';
+import type { NatsLink } from './connection.ts';
+import { natsFailure } from './errors.ts';
+import { JetStreamSinkLog } from './js-sink-log.ts';
+import { SharedSource } from './shared-source.ts';
+
+/** Three connections, so that a burst of data delays neither the calls nor the other direction. */
+export interface NatsLinks {
+  readonly control: NatsLink;
+  readonly reader: NatsLink;
+  readonly writer: NatsLink;
+}
+
+export interface NatsBrokerOptions {
+  /** The own cluster's name. */
+  readonly cluster: string;
+  readonly links: NatsLinks;
+  readonly store: SinkStore;
+}
+
+/** A NATS cluster with JetStream. */
+export class NatsBroker implements Broker {
+  readonly store: SinkStore;
+  readonly #cluster: string;
+  readonly #links: NatsLinks;
+
+  constructor({ cluster, links, store }: NatsBrokerOptions) {
+    this.#cluster = cluster;
+    this.#links = links;
+    this.store = store;
+  }
+
+  get failure(): Failure | undefined {
+    return this.#links.control.failure;
+  }
+
+  source(stream: string, { batchBytes, prefetchBytes, ringBytes, memory }: SourceBounds): SourceStream {
+    const { reader: link } = this.#links;
+    return new SharedSource({ link, cluster: this.#cluster, stream, batchBytes, prefetchBytes, ringBytes, memory });
+  }
+
+  async head(stream: string): Promise<number> {
+    const { control } = this.#links;
+    try {
+      return (await streamInfo(control.require(), control.api, stream)).state.last_seq;
+    } catch (error) {
+      const { reason, detail } = natsFailure(error);
+      throw new FailureError(reason, detail, { cause: error });
+    }
+  }
+
+  requireSinks(): void {
+    this.#links.writer.require();
+  }
+
+  listen(connected: () => void): () => void {
+    return this.#links.writer.listen({ connected });
+  }
+
+  sink(stream: string, events: SinkLogEvents): Sink {
+    return new JetStreamSinkLog({ link: this.#links.writer, cluster: this.#cluster, stream, events });
+  }
+}
