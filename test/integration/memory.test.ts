@@ -3,6 +3,7 @@ import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
 import type { DaemonStatus } from '../../src/ops/status.ts';
 import { perfect } from '../support/oracle.ts';
+import { reload } from '../support/reload.ts';
 import { until } from '../support/until.ts';
 import { type TestCluster, World } from '../support/world.ts';
 
@@ -115,4 +116,6 @@ test('a lane whose sink is full takes its part and no more, while 23 others fini
   expect(peak.plant).toBeLessThanOrEqual(budgetBytes + numbers.length * batchBytes);
   // It was short of memory, or else nothing was shown here.
   expect(peak.hub).toBeGreaterThan(budgetBytes / 2);
+  await reload(hub, { memory: '32MiB' });
+  expect((await hub.daemon.status()).memory.budgetBytes).toBe(32 * MiB);
 });
