@@ -11,6 +11,7 @@ export function drawLimits(random: Seed): LaneLimits {
     batchBytes: random.pick([150, 500, 4000]),
     prefetchBytes: random.pick([16_384, 65_536]),
     ringBytes: random.pick([2048, 65_536]),
+    line: { unknownBytes: random.pick([200, 1000, 65_536]), pieceBytes: random.pick([100, 1000]) },
     writer: {
       ...laneLimits.writer,
       maxInFlightRecords: random.pick([3, 24, 4096]),
