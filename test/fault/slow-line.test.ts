@@ -63,9 +63,9 @@ test('a line of 50 kbit/s at ten times the load moves on with every lane, oldest
   // Longer than any keepalive, and than the beats are waited for: had the line taken in all that it was offered, neither would come.
   let before = await stored();
   for (let round = 1; round <= 6; round++) {
-    const upTo = { up: line.passed('to-target') + 22_000, down: line.passed('from-target') + 22_000 };
+    const upTo = { up: line.passed('to-target') + 24_000, down: line.passed('from-target') + 24_000 };
     await until(() => line.passed('to-target') >= upTo.up && line.passed('from-target') >= upTo.down, {
-      what: 'the line to pass 22 kB in each direction',
+      what: 'the line to pass 24 kB in each direction',
     });
     const now = await stored();
     story.tell(`${now}; round trip ${(await plant.daemon.peer('hub')).rttMs} ms`);
