@@ -37,10 +37,12 @@ export function holdOn(
     readonly isOpen: () => boolean;
     readonly step: (event: SinkWriterEvent) => void;
     readonly end: () => void;
-    readonly released: () => Promise<void>;
+    /** Something of the lane is in flight. `idle` resolves when that may have changed. */
+    readonly holds: () => boolean;
+    readonly idle: () => Promise<void>;
   },
 ): SinkSession {
-  const { isOpen, step, end, released } = session;
+  const { isOpen, step, end, holds, idle } = session;
   const whileOpen = (work: () => void): void => {
     if (isOpen()) work();
   };
@@ -55,7 +57,9 @@ export function holdOn(
         end();
         step({ type: 'close', lane, epoch });
       }),
-    released,
+    released: async () => {
+      while (holds()) await idle();
+    },
   };
 }
 

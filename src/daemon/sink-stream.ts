@@ -239,11 +239,9 @@ export class SinkStream {
       end: () => {
         entry.session = undefined;
       },
-      released: async () => {
-        const { signal } = this.#stopped;
-        // A writer that was replaced holds nothing any more.
-        while (!signal.aborted && writer === this.#writer && state.inFlight > 0) await entry.idle.wait(signal);
-      },
+      // A writer that was replaced holds nothing any more.
+      holds: () => !this.#stopped.signal.aborted && writer === this.#writer && state.inFlight > 0,
+      idle: () => entry.idle.wait(this.#stopped.signal),
     });
     if (start === undefined) return session;
     return withBeginning({ ...session, start }, events.stored, lane.id, (at) => {
