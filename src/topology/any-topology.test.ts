@@ -150,7 +150,7 @@ describe('whatever stands in the files', () => {
       }),
       { numRuns: 150 },
     );
-    expect(used, 'enough of them were sound').toBeGreaterThan(100);
+    expect(used, 'enough of them were sound').toBeGreaterThan(50);
   });
 
   it('a tree that passes everything up is sound, and a grant that is left out is missed', () => {
