@@ -8,6 +8,8 @@ export interface JudgedLane {
   readonly source: SimStream;
   readonly sink: SimStream;
   readonly sinkBroker: SimBroker;
+  /** Two daemons write the sink. */
+  raced: boolean;
   /** When the sink first said that it has something of the lane, in ms. */
   beganMs: number | undefined;
   /** Sequence of the source up to which acknowledgements have been judged. */
@@ -111,11 +113,11 @@ function unaccounted({ plan, source, sink, sinkBroker, beganMs }: JudgedLane, sh
 }
 
 /**
- * Positions of a lane that stand behind later ones. That may be in one case: another writer's record took the place of one that was
- * refused, and so the one behind it went through; in id mode, which goes with other writers, the number of those is not bounded by theirs
- * (docs/delivery.md).
+ * Positions of a lane that stand behind later ones. That may be in one case: another writer's record, or one of the other daemon where there
+ * are two, took the place of one that was refused, and so the one behind it went through; in id mode, which goes with other writers, the
+ * number of those is not bounded by theirs (docs/delivery.md).
  */
-function disorder({ plan, sink }: JudgedLane): string[] {
+function disorder({ plan, sink, raced }: JudgedLane): string[] {
   const wrong: string[] = [];
   /** Of each incarnation, ascending. */
   const runs = new Map<string, { readonly position: number; readonly at: number; readonly inIdMode: boolean }[]>();
@@ -131,7 +133,9 @@ function disorder({ plan, sink }: JudgedLane): string[] {
       continue;
     }
     const between = sink.list.slice((run[passed - 1]?.at ?? -1) + 1, run[passed]!.at);
-    if (inIdMode || run[passed]!.inIdMode || between.some((one) => provenanceOf(one) === undefined)) continue;
+    const ofOthers = (one: SimRecord) =>
+      provenanceOf(one)?.lane === undefined || (raced && provenanceOf(one)?.lane !== plan.id);
+    if (inIdMode || run[passed]!.inIdMode || between.some(ofOthers)) continue;
     wrong.push(`I2: lane ${plan.id} has ${position} (${record.id}) behind ${run[passed]!.position}`);
   }
   return wrong;

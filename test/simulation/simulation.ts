@@ -106,6 +106,7 @@ export class Simulation {
         source: find(plan.from, plan.sourceStream).stream,
         sink: sink.stream,
         sinkBroker: sink.broker,
+        raced: false,
         beganMs: undefined,
         acknowledged: 0,
       });
@@ -132,6 +133,7 @@ export class Simulation {
       if (cluster !== twin && !(this.#broken.twins === 1)) continue;
       this.sites.push({ cluster, name: `${cluster}2`, daemon: undefined, sinceMs: 0 });
       this.faults.push('0 twins');
+      for (const lane of this.#lanes.values()) lane.raced ||= lane.plan.to === cluster;
     }
     const joined = (a: Site, b: Site) =>
       this.lanePlans.some(
