@@ -389,6 +389,7 @@ export class SinkStream {
         signal: this.#stopped.signal,
       },
     );
-    if (entered) this.#step({ type: 'gap-recorded', lane, epoch });
+    const seen = reason === 'regressed' ? this.#lanes.entry(lane).history.relabelled(after, upTo) : undefined;
+    if (entered) this.#step({ type: 'gap-recorded', lane, epoch, seen });
   }
 }

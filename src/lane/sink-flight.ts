@@ -20,10 +20,6 @@ export class SinkFlight {
     return this.#again > 0;
   }
 
-  get hasRedo(): boolean {
-    return this.#redo.length > 0;
-  }
-
   /** What is to be suspected if the sink refuses something. */
   get suspect(): BatchItem | undefined {
     return this.current ?? this.#walked[0];

@@ -1,6 +1,6 @@
 import type { SinkLane } from '../brokers/broker.ts';
 import type { InBatch } from '../wire/batch.ts';
-import type { Position } from '../wire/position.ts';
+import type { Position, Witness } from '../wire/position.ts';
 import type { Failure, Reason } from '../wire/reasons.ts';
 
 /**
@@ -46,7 +46,13 @@ export type SinkWriterEvent =
   | { readonly type: 'close'; readonly lane: string; readonly epoch: number }
   | { readonly type: 'batch'; readonly lane: string; readonly epoch: number; readonly batch: InBatch }
   | GapEvent
-  | { readonly type: 'gap-recorded'; readonly lane: string; readonly epoch: number }
+  /** `seen`: of the record where the lane goes on, if that one is known. */
+  | {
+      readonly type: 'gap-recorded';
+      readonly lane: string;
+      readonly epoch: number;
+      readonly seen?: Witness | undefined;
+    }
   /** Every append of this round up to `count` is stored, the last of them at `sinkSequence`; 0 if it was held already. */
   | { readonly type: 'stored'; readonly count: number; readonly sinkSequence: number }
   | { readonly type: 'unsure'; readonly failure: Failure; readonly chainBroken: boolean }

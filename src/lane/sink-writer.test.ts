@@ -103,3 +103,19 @@ test('I2: what others wrote while nothing was under way costs neither order nor 
   world.check(false);
   expect(world.writer.mode).toBe('chain');
 });
+
+test('a sink that is found to hold all that was in doubt is well: nobody would send anything to prove it', () => {
+  const world = new SinkWorld(['l/a/h'], 10);
+  world.read();
+  world.openLane('l/a/h');
+  world.feed('l/a/h', 3);
+  world.sink.serve(1000);
+  expect(world.sink.stored.length).toBeGreaterThan(0);
+  world.sink.answers.length = 0;
+  const failure = { reason: 'nats-unreachable', detail: '' } as const;
+  world.step({ type: 'unsure', failure, chainBroken: false });
+  world.step({ type: 'read-failed', failure });
+  expect(world.writer.failure).toEqual(failure);
+  world.read();
+  expect([world.writer.lane('l/a/h').inFlight, world.writer.failure]).toEqual([0, undefined]);
+});

@@ -104,7 +104,7 @@ export class SinkWriter {
   observe(sinkSequence: number, record: TailRecord | undefined): void {
     this.#reading.saw(sinkSequence, record !== undefined);
     if (record === undefined) return;
-    this.#reading.tell(record, this.lane(record.lane));
+    this.#reading.tell(record, this.lane(record.lane), this.#round.mode === 'id');
     this.#index.add(record.origin);
   }
 
@@ -122,8 +122,7 @@ export class SinkWriter {
       case 'read-failed':
         if (this.#phase === 'reading') {
           this.#report(event.failure);
-          this.#failures++;
-          this.#read(retryDelayMs(this.#failures));
+          this.#read(retryDelayMs(++this.#failures));
         }
         break;
       case 'open':
@@ -139,7 +138,7 @@ export class SinkWriter {
         this.#accept(event.lane, event.epoch, (lane) => ({ ...event, kind: 'gap', lane }));
         break;
       case 'gap-recorded':
-        this.#gapRecorded(event.lane, event.epoch);
+        this.#gapRecorded(event);
         break;
       case 'stored':
         this.#stored(event.count, event.sinkSequence, nowMs);
@@ -160,6 +159,8 @@ export class SinkWriter {
         break;
     }
     this.#pump(nowMs);
+    // With nothing under way there is nothing left that could prove the sink well: the reading did.
+    if (this.#phase === 'open' && this.#round.sent === this.#round.done) this.#report(undefined);
     this.#round.paused(nowMs);
     return this.#effects;
   }
@@ -257,13 +258,13 @@ export class SinkWriter {
     this.#effects.push({ type: 'record-gap', lane: lane.id, epoch, after, upTo, reason });
   }
 
-  #gapRecorded(id: string, epoch: number): void {
+  #gapRecorded({ lane: id, epoch, seen }: Extract<SinkWriterEvent, { type: 'gap-recorded' }>): void {
     const lane = this.lane(id);
     const item = lane.gapPending;
     if (item === undefined || item.epoch !== epoch) return;
     lane.gapPending = undefined;
     lane.queue.shift();
-    lane.moveCursor(item.upTo);
+    lane.moveCursor(item.upTo, seen);
     this.#effects.push(storedEffect(item, item.upTo));
     this.#lanes.again(lane);
   }
@@ -380,8 +381,7 @@ export class SinkWriter {
       this.#released(item.lane);
     }
     this.#round.begin(lastSequence, nowMs);
-    // With nothing to send again there is nothing left that could prove the sink well: the reading did.
-    if (!this.#round.careful || !this.#flight.hasRedo) this.#report(undefined);
+    if (!this.#round.careful) this.#report(undefined);
   }
 
   #setMode(mode: AppendMode): void {

@@ -20,10 +20,14 @@ export class TailReading {
     if (!ours) this.foreign = true;
   }
 
-  /** Tells a lane of its record, the one that `saw` was just called for. */
-  tell(record: TailRecord, lane: SinkLaneState): void {
+  /**
+   * Tells a lane of its record, the one that `saw` was just called for. In id mode one before it that is not there and was not answered
+   * for counts as not stored, whatever others deleted meanwhile: sent again, the sink knows it by its id.
+   */
+  tell(record: TailRecord, lane: SinkLaneState, inIdMode: boolean): void {
+    const from = Math.max(lane.accounted, lane.last?.sinkSequence ?? 0);
     if (record.sinkSequence <= lane.accounted) lane.observeKnown(record);
-    else lane.observe(record, this.#isContiguousFrom(Math.max(lane.accounted, lane.last?.sinkSequence ?? 0)));
+    else lane.observe(record, (inIdMode && lane.inFlight > 0) || this.#isContiguousFrom(from));
   }
 
   /** True if every sequence behind `sinkSequence` was there: what was not seen was then never stored, rather than deleted. */
