@@ -44,6 +44,7 @@ export class Direction {
   /** Behind it. */
   #parcels: Parcel[] = [];
   #lastDueMs = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: {
     readonly from: Socket;
@@ -135,13 +136,9 @@ export class Direction {
     const { delayMs, jitterMs } = this.#shape;
     const nowMs = performance.now();
     const dueMs = Math.max(this.#lastDueMs, nowMs + delayMs + this.#random() * jitterMs);
+    this.#lastDueMs = dueMs;
     this.#parcels.push({ dueMs, chunk: piece });
-    if (dueMs <= nowMs) this.#forward();
-    else {
-      this.#lastDueMs = dueMs;
-      // A timer may fire a little early; the next one, or the second try, takes what is left.
-      setTimeout(() => this.#forward(), dueMs - nowMs + 1);
-    }
+    this.#forward();
   }
 
   #forward(): void {
@@ -159,5 +156,15 @@ export class Direction {
       this.#to.write(passing);
       if (cutIn !== undefined) this.#cut();
     }
+    const next = this.#parcels[0];
+    if (next === undefined || this.#frozen || this.#timer !== undefined) return;
+    // It may fire a little early in a busy process, and is set again then.
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#forward();
+      },
+      Math.max(0, next.dueMs - nowMs),
+    );
   }
 }
