@@ -106,40 +106,45 @@ async function soakOnce(block: Block, minutes: number): Promise<readonly (readon
   await using system = await startCauseway({ nodeOptions, ...(sinkMaxBytes === undefined ? {} : { sinkMaxBytes }) });
   try {
     await fillStream(system.source.url, sourceStream, workload);
-    const watch = await Watch.open(system.sink.url);
-    try {
-      await system.begin();
-      await until(async () => (await watch.stored()) > 1000, { what: 'records to flow' });
-      await block.block(system);
-      const begunMs = Date.now();
-      const runMs = minutes * 60_000;
-      const fromMs = begunMs + Math.min(mostWarmMs, runMs * warmShare);
-      while (Date.now() < begunMs + runMs) {
-        await delay(Math.min(30_000, begunMs + runMs - Date.now()));
-        system.check();
-        const now = ['plant', 'hub'].map((cluster) => `${cluster} ${mib(readUsages(fileOf(cluster)).at(-1)!.rss)} MiB`);
-        console.log(`${block.name} ${((Date.now() - begunMs) / 60_000).toFixed(1)} min: ${now.join(', ')}`);
-      }
-      const counted = ['plant', 'hub'].map(
-        (cluster) => [cluster, readUsages(fileOf(cluster)).filter(({ atMs }) => atMs >= fromMs)] as const,
-      );
-      await block.open(system);
-      let stored = 0;
-      await until(
-        async () => {
-          stored = await watch.stored();
-          return stored >= workload.records;
-        },
-        { deadlineMs: drainLimitMs, everyMs: 100, what: () => `the sink to take everything: ${stored}` },
-      );
-      const difference = await findDifference(system.sink.url, sinkStream, workload);
-      if (difference !== undefined) throw new Error(`the sink is wrong: ${difference}`);
-      return counted;
-    } finally {
-      await watch.close();
+    await system.begin();
+    await reach(system, 1000, 'records to flow');
+    await block.block(system);
+    const begunMs = Date.now();
+    const runMs = minutes * 60_000;
+    const fromMs = begunMs + Math.min(mostWarmMs, runMs * warmShare);
+    while (Date.now() < begunMs + runMs) {
+      await delay(Math.min(30_000, begunMs + runMs - Date.now()));
+      system.check();
+      const now = ['plant', 'hub'].map((cluster) => `${cluster} ${mib(readUsages(fileOf(cluster)).at(-1)!.rss)} MiB`);
+      console.log(`${block.name} ${((Date.now() - begunMs) / 60_000).toFixed(1)} min: ${now.join(', ')}`);
     }
+    const counted = ['plant', 'hub'].map(
+      (cluster) => [cluster, readUsages(fileOf(cluster)).filter(({ atMs }) => atMs >= fromMs)] as const,
+    );
+    await block.open(system);
+    await reach(system, workload.records, 'the sink to take everything');
+    const difference = await findDifference(system.sink.url, sinkStream, workload);
+    if (difference !== undefined) throw new Error(`the sink is wrong: ${difference}`);
+    return counted;
   } catch (error) {
     throw new Error(`${error instanceof Error ? error.message : String(error)}\n${system.logs()}`, { cause: error });
+  }
+}
+
+/** A connection of its own each time: one would not outlive a server that stands still for minutes. */
+async function reach(system: System, records: number, what: string): Promise<void> {
+  const watch = await Watch.open(system.sink.url);
+  let stored = 0;
+  try {
+    await until(
+      async () => {
+        stored = await watch.stored();
+        return stored >= records;
+      },
+      { deadlineMs: drainLimitMs, everyMs: 100, what: () => `${what}: ${stored}` },
+    );
+  } finally {
+    await watch.close();
   }
 }
 
