@@ -58,7 +58,10 @@ export type SinkWriterEvent =
   | { readonly type: 'unsure'; readonly failure: Failure; readonly chainBroken: boolean }
   /** Others write the stream by design, or do so no longer. */
   | { readonly type: 'shared'; readonly shared: boolean }
-  /** The sink may hold what somebody else wrote of our lanes: it is read before anything else is. */
+  /**
+   * The sink may hold what somebody else wrote of our lanes: it is read before anything else is. And he may write still, without ids: where
+   * that can be, the chain goes on from there, which tells.
+   */
   | { readonly type: 'reread' }
   | { readonly type: 'tick' };
 

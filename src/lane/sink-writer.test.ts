@@ -119,3 +119,26 @@ test('a sink that is found to hold all that was in doubt is well: nobody would s
   world.read();
   expect([world.writer.lane('l/a/h').inFlight, world.writer.failure]).toEqual([0, undefined]);
 });
+
+test('where somebody else served a lane, and may do so still, the chain goes on; where others write by design, ids do', () => {
+  const modes = [false, true].map((shared) => {
+    const world = new SinkWorld(['l/a/h'], 20, { shared });
+    world.read();
+    world.openLane('l/a/h');
+    const carry = (): void => {
+      world.feed('l/a/h', 3);
+      world.sink.serve(1000);
+      while (world.sink.answers.length > 0) world.answer();
+      world.read();
+    };
+    carry();
+    world.sink.stored.push({ sequence: 0, previous: 0 });
+    carry();
+    carry();
+    expect([world.writer.mode, world.writer.lane('l/a/h').inFlight]).toEqual(['id', 0]);
+    world.step({ type: 'reread' });
+    world.read();
+    return world.writer.mode;
+  });
+  expect(modes).toEqual(['chain', 'id']);
+});

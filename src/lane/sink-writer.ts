@@ -152,6 +152,7 @@ export class SinkWriter {
         if (event.shared && this.#round.mode === 'chain' && this.#phase === 'open') this.#read(0);
         break;
       case 'reread':
+        if (!this.#shared && this.#round.sent === this.#round.done && !this.#late.expected) this.#setMode('chain');
         if (this.#phase === 'open') this.#read(0);
         break;
       case 'tick':
@@ -182,8 +183,7 @@ export class SinkWriter {
 
   #accept(id: string, epoch: number, make: (lane: SinkLaneState) => SinkItem): void {
     const lane = this.lane(id);
-    if (lane.session?.epoch !== epoch) return;
-    this.#lanes.push(make(lane));
+    if (lane.session?.epoch === epoch) this.#lanes.push(make(lane));
   }
 
   #open(lane: SinkLane, epoch: number): void {
