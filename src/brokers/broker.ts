@@ -106,6 +106,8 @@ export interface SinkLogEvents {
    * where it stands may be the place of another lane's.
    */
   stored(count: number, sinkSequence: number): void;
+  /** Before that, if it is known: the record in the sink because of which an append was not stored again. */
+  held(record: TailRecord): void;
   /**
    * An append was refused, or the answer is missing, or the connection was lost: nothing may be inferred about
    * anything in flight. The writer re-reads before it goes on. `chainBroken`: another writer's record came between.

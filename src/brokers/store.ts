@@ -14,7 +14,7 @@ export interface Checkpoint {
   readonly witnessSink: number;
   /** Of stored records, newest first. */
   readonly witnesses: readonly Witness[];
-  /** The newest record of any lane that the sink held up to `sinkSequence`: if another stands there, the sink lost what this speaks of. */
+  /** The newest record of any lane that the sink held when this was written: if another stands there, the sink lost what this speaks of. */
   readonly mark?: OriginMark;
   /** Behind this the lane began, where only what was new then was wanted. */
   readonly began?: Position;

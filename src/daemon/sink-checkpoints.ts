@@ -115,6 +115,14 @@ export class SinkCheckpoints {
     });
   }
 
+  /** Writes over what was kept of a sink that holds it no longer, and is not believed. Throws FailureError; some may be written then. */
+  async disown(): Promise<void> {
+    const write = async (entry: LaneEntry) => {
+      entry.revision = await this.#write(entry, entry.revision);
+    };
+    await Promise.all([...this.#entries.values()].map((entry) => this.#alone(entry, () => write(entry))));
+  }
+
   /** The sink has been read since somebody else wrote this of the lane: it may have got further than its records tell. */
   takeOver(entry: LaneEntry, { cursor, seen, began, witnesses }: Checkpoint): void {
     const lane = this.#options.writer().lane(entry.id);
@@ -127,7 +135,7 @@ export class SinkCheckpoints {
 
   /**
    * Writes the checkpoint over what is ours, or else over `revision`, as `present` gave it. The epoch is the revision of what is written: an older writer's next
-   * write then fails. Throws FailureError `superseded` if somebody else was faster.
+   * write then fails (I9). Throws FailureError `superseded` if somebody else was faster.
    */
   async winEpoch(entry: LaneEntry, revision: number): Promise<number> {
     return this.#alone(entry, async () => {
@@ -162,9 +170,13 @@ export class SinkCheckpoints {
     });
   }
 
-  /** Writes what has changed, and what lags too far behind. */
-  async save(): Promise<void> {
-    await Promise.all([...this.#entries.values()].map((entry) => this.#save(entry)));
+  /** Writes what has changed, and what lags too far behind. `last`: also what has changed while it was being written. */
+  async save(last = false): Promise<void> {
+    const save = async (entry: LaneEntry) => {
+      if (last) await entry.saving;
+      await this.#save(entry);
+    };
+    await Promise.all([...this.#entries.values()].map(save));
   }
 
   #save(entry: LaneEntry): Promise<void> {

@@ -38,6 +38,13 @@ export class SinkOrigins {
     return origins;
   }
 
+  /** Writes over what was kept of a sink that holds it no longer. After `load`; throws FailureError. */
+  async disown({ created, replicas }: SinkFacts): Promise<void> {
+    const { store, stream } = this.#options;
+    const nothing: StoredOrigins = { upTo: 0, mark: undefined, spaces: new Map(), created };
+    this.#head = (await store.saveOrigins(stream, nothing, this.#head!, replicas)).head;
+  }
+
   /** Writes what the writer knows if there is something new and it is time for it; `last`: at once, since no later call comes. */
   async save(writer: SinkWriter, { created, replicas }: SinkFacts, nowMs: number, last = false): Promise<void> {
     if (last) await this.#saving;

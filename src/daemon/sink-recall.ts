@@ -10,10 +10,22 @@ import { payloadDigest, samePosition } from '../wire/position.ts';
 
 export interface RecallContext {
   readonly sink: Pick<Sink, 'messageAt'>;
+  /** Asked for after the checkpoints and the snapshot were read: what they speak of may have been stored a moment before. */
   readonly facts: SinkFacts;
+  /** The stream is known to have lost records since what is kept was written, whatever it looks like. */
+  readonly isLost: boolean;
   readonly writer: SinkWriter;
   readonly index: OriginIndex;
   readonly log: Logger;
+}
+
+export interface Recalled {
+  /** Behind this sequence of the sink the scan begins. */
+  readonly from: number;
+  /** What was taken is there while this is. */
+  readonly mark: OriginMark | undefined;
+  /** The stream lost its tail, or is another one. What is kept of it has to be written over before anything new is stored, lest it look true again. */
+  readonly lost: boolean;
 }
 
 /**
@@ -26,31 +38,34 @@ export async function recall(
   checkpoints: readonly Checkpoint[],
   origins: StoredOrigins | undefined,
   context: RecallContext,
-): Promise<number> {
+): Promise<Recalled> {
   const { writer, index, log, sink, facts } = context;
+  const last = facts.lastSequence;
+  const lost: Recalled = { from: 0, mark: undefined, lost: true };
   index.restore(new Map());
+  if (context.isLost) return lost;
   /** Most of them have the same mark. */
   const verdicts = new Map<string, Verdict>();
   const judge = async (mark: OriginMark | undefined): Promise<Verdict> => {
     const key = JSON.stringify(mark ?? null);
-    const known = verdicts.get(key) ?? (await verdict(mark, sink));
+    const known = verdicts.get(key) ?? (await verdict(mark, last, sink));
     verdicts.set(key, known);
     return known;
   };
   for (const checkpoint of checkpoints) {
     const { lane, sinkSequence } = checkpoint;
-    if (sinkSequence <= facts.lastSequence && (await judge(markOf(checkpoint))) !== 'other') continue;
-    log.warn('sink-regressed', { lane, sinkSequence, last: facts.lastSequence });
-    return 0;
+    if (sinkSequence <= last && (await judge(markOf(checkpoint))) !== 'other') continue;
+    log.warn('sink-regressed', { lane, sinkSequence, last });
+    return lost;
   }
   let from = 0;
   let spaces: StoredOrigins['spaces'] = new Map();
   if (origins !== undefined) {
     const { upTo, mark, created } = origins;
-    const found = upTo > facts.lastSequence ? 'other' : await judge(mark);
+    const found = upTo > last ? 'other' : await judge(mark);
     if (found === 'other') {
-      log.warn('sink-regressed', { upTo, last: facts.lastSequence });
-      return 0;
+      log.warn('sink-regressed', { upTo, last });
+      return lost;
     }
     if (found === 'same' || created === facts.created) {
       spaces = origins.spaces;
@@ -67,8 +82,13 @@ export async function recall(
     from = Math.min(from, checkpoint.sinkSequence);
   }
   index.restore(spaces);
+  const marks = [origins?.mark, ...checkpoints.map(markOf)].filter((mark) => mark !== undefined);
+  const mark = marks.reduce<OriginMark | undefined>(
+    (newest, one) => (one.sinkSequence > (newest?.sinkSequence ?? 0) ? one : newest),
+    undefined,
+  );
   // Without a checkpoint nothing tells how far the lanes are but the records.
-  return checkpoints.length === 0 ? 0 : from;
+  return { from: checkpoints.length === 0 ? 0 : from, mark, lost: false };
 }
 
 function markOf({ mark, lane, witnessSink, witnesses: [newest] }: Checkpoint): OriginMark | undefined {
@@ -76,28 +96,28 @@ function markOf({ mark, lane, witnessSink, witnesses: [newest] }: Checkpoint): O
 }
 
 /** Whether a sink that ends at `lastSequence` may hold what a checkpoint speaks of: it has not lost its tail since. */
-export async function mayHold(
-  checkpoint: Checkpoint,
-  lastSequence: number,
-  sink: Pick<Sink, 'messageAt'>,
-): Promise<boolean> {
-  return checkpoint.sinkSequence <= lastSequence && (await verdict(markOf(checkpoint), sink)) !== 'other';
+export async function mayHold(checkpoint: Checkpoint, last: number, sink: Pick<Sink, 'messageAt'>): Promise<boolean> {
+  return checkpoint.sinkSequence <= last && (await verdict(markOf(checkpoint), last, sink)) !== 'other';
 }
 
 type Verdict = 'same' | 'other' | 'unknown';
 
-/** True if another record stands where the newest one of ours up to `sinkSequence` was: the sink lost its tail, and others filled it up. */
+/**
+ * True if the sink, which now ends at `last`, does not hold the marked record any more where it was: it lost its tail, and others may
+ * have filled it up. The mark is one of before what the sink holds was read: what a reading finds is there in any case.
+ */
 export async function lostTail(
-  writer: SinkWriter,
-  sinkSequence: number,
+  mark: OriginMark | undefined,
+  last: number,
   sink: Pick<Sink, 'messageAt'>,
 ): Promise<boolean> {
-  return (await verdict(writer.markUpTo(sinkSequence), sink)) === 'other';
+  return (await verdict(mark, last, sink)) === 'other';
 }
 
-/** Whether the record is where it was. One that is missing proves nothing: it may have expired. */
-async function verdict(mark: OriginMark | undefined, sink: Pick<Sink, 'messageAt'>): Promise<Verdict> {
+/** Whether the record is where it was. One that is missing proves nothing, unless the sink ends before it: it may have expired. */
+async function verdict(mark: OriginMark | undefined, last: number, sink: Pick<Sink, 'messageAt'>): Promise<Verdict> {
   if (mark === undefined || mark.sinkSequence === 0) return 'unknown';
+  if (mark.sinkSequence > last) return 'other';
   const found = await sink.messageAt(mark.sinkSequence);
   if (found === undefined) return 'unknown';
   const { record } = found;
@@ -126,7 +146,7 @@ export function checkpointOf(writer: SinkWriter, id: string, history: WitnessHis
   const placed = last !== undefined && samePosition(witnesses[0]?.position, last.position);
   const witnessSink = placed ? last.sinkSequence : 0;
   const sinkSequence = lane.scanFrom(writer.storedUpTo);
-  const mark = writer.markUpTo(sinkSequence);
+  const { mark } = writer;
   const optional = { ...(seen === undefined ? {} : { seen }), ...(mark === undefined ? {} : { mark }) };
   return { lane: id, cursor, sinkSequence, witnessSink, witnesses, ...optional };
 }

@@ -6,7 +6,6 @@ import {
   type RecordGapEffect,
   type SinkWriterEffect,
   type SinkWriterEvent,
-  type StoredEffect,
   sinkWriterDefaults,
 } from '../lane/sink-writer-events.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -23,10 +22,12 @@ import { SinkOrigins } from './sink-origins.ts';
 import { findDigest, lostTail, mayHold, recall } from './sink-recall.ts';
 import { holdOn, type SinkSession, type SinkSessionEvents, withBeginning } from './sink-session.ts';
 import { findStart, forgetPrevious, type LaneBeginning, type StartContext } from './sink-start.ts';
+import { SinkWatch } from './sink-watch.ts';
 
 const checkpointMs = 1000;
 const tickMs = 1000;
 const retryMs = 1000;
+const lostRecords: Failure = { reason: 'sink-blocked', detail: 'the sink stream lost records; reading it anew' };
 
 export interface SinkStreamOptions {
   readonly broker: Pick<Broker, 'store' | 'sink' | 'listen'>;
@@ -39,7 +40,7 @@ export interface SinkStreamOptions {
 }
 
 /**
- * One sink stream of the own cluster: drives its SinkWriter over JetStream, finds out at start what the stream holds of each
+ * One sink stream of the own cluster: drives its SinkWriter, finds out at start what the stream holds of each
  * lane, and keeps the checkpoints. Its state machine is SinkWriter; here are only clocks, calls and their errors.
  */
 export class SinkStream {
@@ -53,6 +54,7 @@ export class SinkStream {
   readonly #lanes: SinkCheckpoints;
   readonly #origins: SinkOrigins;
   readonly #maker: SinkMaker;
+  readonly #watch: SinkWatch;
   readonly #opening: OpeningContext;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #stopped = new AbortController();
@@ -60,8 +62,8 @@ export class SinkStream {
   #failure: Failure | undefined = { reason: 'nats-unreachable', detail: 'not connected yet' };
   #facts: SinkFacts | undefined;
   #census: SinkCensus | undefined;
-  /** The connection was lost since the sink was last read, or the writer is in doubt: the sink may have come back with less. */
-  #doubtful = false;
+  /** The sink holds less than it held, and what is kept of it still says otherwise. */
+  #lost = false;
   #starting = false;
   /** Those who wait until the sink is known, or what is wrong with it. */
   readonly #opened = new Waiters();
@@ -74,8 +76,17 @@ export class SinkStream {
     this.#shared = options.shared ?? false;
     this.#sink = this.#makeSink();
     this.#writer = this.#makeWriter();
-    const { stream } = options;
-    const { store } = options.broker;
+    const { stream, broker } = options;
+    const { store } = broker;
+    this.#watch = new SinkWatch({
+      log: this.#log,
+      writer: () => this.#writer,
+      sink: () => this.#sink,
+      lost: () => {
+        this.#lost = true;
+        this.#step({ type: 'reread' });
+      },
+    });
     this.#maker = new SinkMaker({ sink: () => this.#sink, log: this.#log });
     this.#origins = new SinkOrigins({ store, stream, log: this.#log });
     this.#lanes = new SinkCheckpoints({
@@ -83,7 +94,7 @@ export class SinkStream {
       stream,
       log: this.#log,
       writer: () => this.#writer,
-      replicas: () => this.#replicas(),
+      replicas: () => this.#facts?.replicas ?? 1,
       signal: this.#stopped.signal,
       findDigest: (lane) => findDigest(this.#writer.lane(lane), this.#sink),
       superseded: (entry, failure) => this.#endSession(entry, failure),
@@ -93,10 +104,7 @@ export class SinkStream {
       writer: () => this.#writer,
       failure: () => this.failure,
       opened: this.#opened,
-      reread: () => {
-        this.#doubtful = true;
-        this.#step({ type: 'reread' });
-      },
+      reread: () => this.#step({ type: 'reread' }),
       mayHold: (one) => mayHold(one, this.#writer.storedUpTo, this.#sink),
       stopped: this.#stopped.signal,
     };
@@ -124,11 +132,8 @@ export class SinkStream {
     const { broker, stream } = this.#options;
     const sink: Sink = broker.sink(stream, {
       stored: (count, sinkSequence) => this.#sink === sink && this.#step({ type: 'stored', count, sinkSequence }),
-      unsure: (failure, chainBroken) => {
-        if (this.#sink !== sink) return;
-        if (!chainBroken) this.#doubtful = true;
-        this.#step({ type: 'unsure', failure, chainBroken });
-      },
+      held: (record) => this.#sink === sink && this.#step({ type: 'held', record }),
+      unsure: (failure, chainBroken) => this.#sink === sink && this.#step({ type: 'unsure', failure, chainBroken }),
     });
     return sink;
   }
@@ -139,15 +144,15 @@ export class SinkStream {
    */
   #rebuild(lastSequence: number): void {
     this.#log.warn('sink-regressed', { last: lastSequence, known: this.#writer.storedUpTo });
-    const failure: Failure = { reason: 'sink-blocked', detail: 'the sink stream lost records; reading it anew' };
     this.#sink.close();
     this.#sink = this.#makeSink();
     const sessions = this.#lanes.reset([]);
     this.#writer = this.#makeWriter();
     this.#facts = undefined;
-    this.#failure = failure;
+    this.#lost = true;
+    this.#failure = lostRecords;
     for (const { session, idle } of sessions) {
-      session?.events.ended(failure);
+      session?.events.ended(lostRecords);
       idle.release();
     }
     void this.#begin();
@@ -224,6 +229,7 @@ export class SinkStream {
       findDigest: (one) => findDigest(one, this.#sink),
     };
     const start = await findStart(plan, context);
+    if (!(await this.#watch.holds(performance.now()))) throw new FailureError(lostRecords.reason, lostRecords.detail);
     opening.check(entry);
     const epoch = await this.#lanes.winEpoch(entry, revision);
     await forgetPrevious(plan, context);
@@ -265,23 +271,27 @@ export class SinkStream {
     while (!this.#stopped.signal.aborted && this.#facts === undefined) {
       try {
         const { stream, broker } = this.#options;
-        const facts = await this.#sink.facts();
-        const { unsuitable, replicas } = facts;
+        const { unsuitable, replicas } = await this.#sink.facts();
         if (unsuitable !== undefined) throw new FailureError('sink-unsupported', `${stream} ${unsuitable}`);
         const checkpoints = await broker.store.checkpoints(stream, replicas);
-        const scannedFrom = await recall(checkpoints, await this.#origins.load(replicas), {
+        const origins = await this.#origins.load(replicas);
+        const facts = await this.#sink.facts();
+        const { from, mark, lost } = await recall(checkpoints, origins, {
           facts,
+          isLost: this.#lost,
           sink: this.#sink,
           writer: this.#writer,
           index: this.#index,
           log: this.#log,
         });
-        this.#log.info('sink-read', { from: scannedFrom, last: facts.lastSequence });
         this.#lanes.reset(checkpoints);
-        this.#census = new SinkCensus({ sink: this.#sink, signal: this.#stopped.signal, scannedFrom });
+        if (lost) await Promise.all([this.#origins.disown(facts), this.#lanes.disown()]);
+        this.#lost = false;
+        this.#log.info('sink-read', { from, last: facts.lastSequence });
+        this.#census = new SinkCensus({ sink: this.#sink, signal: this.#stopped.signal, scannedFrom: from });
         this.#facts = facts;
         this.#failure = undefined;
-        this.#step({ type: 'start', accounted: scannedFrom });
+        this.#step({ type: 'start', accounted: from, last: facts.lastSequence, mark });
       } catch (error) {
         const failure = await this.#maker.help(failureFrom(error));
         if (failure.reason !== this.#failure?.reason) this.#log.warn('sink-unavailable', { ...failure });
@@ -300,13 +310,10 @@ export class SinkStream {
     this.#step({ type: 'close', lane: entry.id, epoch: session.epoch });
   }
 
-  #replicas(): number {
-    return this.#facts?.replicas ?? 1;
-  }
-
   async #saveAll(last = false): Promise<void> {
+    if (!(await this.#watch.holds(performance.now()))) return;
     const origins = this.#facts && this.#origins.save(this.#writer, this.#facts, performance.now(), last);
-    await Promise.all([this.#lanes.save(), origins]);
+    await Promise.all([this.#lanes.save(last), origins]);
   }
 
   #step(event: SinkWriterEvent): void {
@@ -317,12 +324,15 @@ export class SinkStream {
   #perform(effect: SinkWriterEffect): void {
     switch (effect.type) {
       case 'read':
-        if (effect.doubtful) this.#doubtful = true;
+        if (effect.lost) this.#lost = true;
         void this.#read(effect.after, effect.delayMs);
         break;
-      case 'stored':
-        this.#onStored(effect);
+      case 'stored': {
+        const entry = this.#lanes.entry(effect.lane);
+        entry.dirty = true;
+        if (entry.session?.epoch === effect.epoch) entry.session.events.stored(effect);
         break;
+      }
       case 'record-gap':
         void this.#recordGap(effect);
         break;
@@ -347,18 +357,13 @@ export class SinkStream {
     }
   }
 
-  #onStored(effect: StoredEffect): void {
-    const entry = this.#lanes.entry(effect.lane);
-    entry.dirty = true;
-    if (entry.session?.epoch === effect.epoch) entry.session.events.stored(effect);
-  }
-
   async #read(after: number, delayMs: number): Promise<void> {
     const writer = this.#writer;
     // A writer that was replaced meanwhile has nothing to do with the present one.
     const isLate = () => this.#stopped.signal.aborted || writer !== this.#writer;
     if (delayMs > 0) await pause(delayMs, this.#stopped.signal);
     if (isLate()) return;
+    const { mark } = writer;
     try {
       const census = this.#census?.reader(after);
       const lastSequence = await this.#sink.tail(after, (sequence, record, copy) => {
@@ -366,10 +371,9 @@ export class SinkStream {
         census?.(sequence, record, copy);
       });
       if (isLate()) return;
-      const lost = this.#doubtful && (await lostTail(writer, after, this.#sink));
+      const lost = await lostTail(mark, lastSequence, this.#sink);
       if (isLate()) return;
-      this.#doubtful = false;
-      if (lost || lastSequence < writer.storedUpTo) this.#rebuild(lastSequence);
+      if (lost || this.#lost || lastSequence < writer.storedUpTo) this.#rebuild(lastSequence);
       else this.#step({ type: 'tail', lastSequence });
     } catch (error) {
       if (isLate()) return;
@@ -384,7 +388,7 @@ export class SinkStream {
       {
         store: this.#options.broker.store,
         log: this.#log,
-        replicas: this.#replicas(),
+        replicas: this.#facts?.replicas ?? 1,
         isOpen: () => this.#lanes.entry(lane).session?.epoch === epoch,
         signal: this.#stopped.signal,
       },

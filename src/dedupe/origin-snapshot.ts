@@ -11,8 +11,8 @@ export interface OriginMark {
 }
 
 /**
- * What a sink stream holds by origin, as of a sequence of it: complete up to there, and nothing in it that is not stored. The mark
- * is the newest record of ours up to there whose place is known; absent only if nothing is held.
+ * What a sink stream holds by origin, as of a sequence of it: complete up to there, and nothing in it that is not stored. No record that
+ * it speaks of stands behind the mark; absent only if nothing is held.
  */
 export interface OriginSnapshot {
   readonly upTo: number;

@@ -5,7 +5,8 @@ import { payloadDigest } from '../wire/position.ts';
 import { type Failure, failureFrom } from '../wire/reasons.ts';
 import { RecordView } from '../wire/record-view.ts';
 import { AppendWindow } from './append-window.ts';
-import type { BatchItem } from './sink-lane-state.ts';
+import type { NewestRecord } from './newest-record.ts';
+import type { AppendedRecord, BatchItem } from './sink-lane-state.ts';
 import type { AppendMode, SinkWriterOptions } from './sink-writer-events.ts';
 
 /** Streams that a record may have been in before it is dropped. */
@@ -19,6 +20,7 @@ export class SinkAppender {
   readonly #index: OriginIndex;
   /** cluster/stream of the sink. */
   readonly #place: string;
+  readonly #newest: NewestRecord;
   mode: AppendMode = 'chain';
   /** After a failure other than a broken chain: one record at a time until one is stored. */
   careful = false;
@@ -27,15 +29,18 @@ export class SinkAppender {
   /** Appends of this round, and how many of them are known to be stored: a prefix. */
   sent = 0;
   done = 0;
+  /** The appends of this round whose answers are awaited, oldest first. */
+  readonly #unanswered: AppendedRecord[] = [];
   readonly #window = new AppendWindow();
   #probing = false;
   /** When the sink last told its last sequence. */
   #freshAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(log: SinkLog, index: OriginIndex, place: string) {
+  constructor(log: SinkLog, index: OriginIndex, place: string, newest: NewestRecord) {
     this.#log = log;
     this.#index = index;
     this.#place = place;
+    this.#newest = newest;
   }
 
   /** How many records may be appended and not answered. */
@@ -55,6 +60,7 @@ export class SinkAppender {
     this.base = lastSequence;
     this.sent = 0;
     this.done = 0;
+    this.#unanswered.length = 0;
     this.#fresh(nowMs);
     this.#window.restart();
     this.#log.restart();
@@ -73,6 +79,11 @@ export class SinkAppender {
    * have written in between.
    */
   answered(count: number, sinkSequence: number, nowMs: number): boolean {
+    const answered = this.#unanswered.splice(0, count - this.done).at(-1);
+    if (answered !== undefined && sinkSequence !== 0) {
+      answered.sinkSequence = sinkSequence;
+      this.#newest.saw(answered);
+    }
     const place = this.base + count;
     // What takes no place lets those behind it move up.
     this.base = sinkSequence === 0 ? this.base - 1 : sinkSequence - count;
@@ -158,7 +169,10 @@ export class SinkAppender {
     item.payloadStart = view.payloadStart;
     item.payloadEnd = view.payloadEnd;
     const { seconds, nanos } = view;
-    item.last = { position: lane.tip, seconds, nanos, sinkSequence: this.base + this.sent };
+    // Between the records of others its answer tells where it is stored.
+    const sinkSequence = expectLast === undefined ? 0 : expectLast + 1;
+    item.last = { lane: lane.id, position: lane.tip, seconds, nanos, sinkSequence };
+    this.#unanswered.push(item.last);
     return undefined;
   }
 

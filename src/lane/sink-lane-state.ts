@@ -20,7 +20,7 @@ export interface BatchItem {
   readonly space: string;
   /** Records appended by the present walk, and the last of them. */
   appended: number;
-  last: LastRecord | undefined;
+  last: AppendedRecord | undefined;
   /** Where the payload of that one stands, and the offset behind it. */
   payloadStart: number;
   payloadEnd: number;
@@ -57,6 +57,11 @@ export interface LastRecord {
   /** 0 while its place is not known. */
   sinkSequence: number;
   digest?: Buffer;
+}
+
+/** A record that was appended, whether it is stored or not. */
+export interface AppendedRecord extends LastRecord {
+  readonly lane: string;
 }
 
 /** What the writer of a sink stream knows and holds of one lane. */
@@ -196,16 +201,23 @@ export interface ItemEnd {
 
 /** Says of an item that is complete where it ended; finds the digests that prove it. */
 export function endOf(item: BatchItem): ItemEnd {
-  const { partial, batch, last, view } = item;
-  if (last !== undefined) last.digest = payloadDigest(batch.packed.subarray(item.payloadStart, item.payloadEnd));
-  const stored = last === undefined ? {} : { last, position: last.position };
+  const { partial, batch, view } = item;
+  const appended = item.last === undefined ? {} : appendedEnd(item, item.last);
   const position = { incarnation: batch.incarnation, sequence: batch.lastSequence };
-  if (partial || samePosition(last?.position, position)) return stored;
+  if (partial || samePosition(appended.position, position)) return appended;
+  const stored = appended.last && { last: appended.last };
   // Walked to its end, the view still describes the last record that came.
   if (view.sequence !== position.sequence) return { ...stored, position, ...(batch.seen && { seen: batch.seen }) };
   const { seconds, nanos, buffer, payloadStart, payloadEnd } = view;
   const digest = payloadDigest(buffer.subarray(payloadStart, payloadEnd));
   return { ...stored, position, seen: { position, seconds, nanos, digest } };
+}
+
+/** The same of its last append: the sink may have held that record already, under another lane. */
+function appendedEnd({ batch, payloadStart, payloadEnd }: BatchItem, last: LastRecord): ItemEnd {
+  last.digest = payloadDigest(batch.packed.subarray(payloadStart, payloadEnd));
+  const { position, seconds, nanos, digest } = last;
+  return last.sinkSequence > 0 ? { last, position } : { position, seen: { position, seconds, nanos, digest } };
 }
 
 /** What is told of an item that is stored, the position of its lane from now on being `position`. */

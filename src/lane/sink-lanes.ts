@@ -1,4 +1,3 @@
-import type { OriginMark } from '../dedupe/origin-snapshot.ts';
 import { type SinkItem, SinkLaneState } from './sink-lane-state.ts';
 
 /** The lanes of a sink stream, and whose turn it is among those that have something to append. */
@@ -18,17 +17,6 @@ export class SinkLanes {
 
   values(): Iterable<SinkLaneState> {
     return this.#lanes.values();
-  }
-
-  /** The newest record up to a sequence of the sink whose place there is known. */
-  markUpTo(sinkSequence: number): OriginMark | undefined {
-    let mark: OriginMark | undefined;
-    for (const { id, last } of this.#lanes.values()) {
-      if (last === undefined || last.sinkSequence === 0 || last.sinkSequence > sinkSequence) continue;
-      if (mark === undefined || last.sinkSequence > mark.sinkSequence)
-        mark = { sinkSequence: last.sinkSequence, lane: id, ...last.position };
-    }
-    return mark;
   }
 
   /** Queues an item behind the others of its lane. */

@@ -1,4 +1,5 @@
-import type { SinkLane } from '../brokers/broker.ts';
+import type { SinkLane, TailRecord } from '../brokers/broker.ts';
+import type { OriginMark } from '../dedupe/origin-snapshot.ts';
 import type { InBatch } from '../wire/batch.ts';
 import type { Position, Witness } from '../wire/position.ts';
 import type { Failure, Reason } from '../wire/reasons.ts';
@@ -37,8 +38,16 @@ export const sinkWriterDefaults: SinkWriterOptions = {
 };
 
 export type SinkWriterEvent =
-  /** First of all: the sink can be read and written, and needs no scan up to this sequence. */
-  | { readonly type: 'start'; readonly accounted: number }
+  /**
+   * First of all: the sink can be read and written, and needs no scan up to `accounted`. It has been seen to end at `last`, and what was
+   * recalled of it is there while the record at `mark` is.
+   */
+  | {
+      readonly type: 'start';
+      readonly accounted: number;
+      readonly last?: number;
+      readonly mark?: OriginMark | undefined;
+    }
   /** The re-read that a `read` effect asked for is complete; `observe` was called for every record of it. */
   | { readonly type: 'tail'; readonly lastSequence: number }
   | { readonly type: 'read-failed'; readonly failure: Failure }
@@ -53,6 +62,8 @@ export type SinkWriterEvent =
       readonly epoch: number;
       readonly seen?: Witness | undefined;
     }
+  /** The sink holds this record of ours: it was found there as the one that an append would have repeated. */
+  | { readonly type: 'held'; readonly record: TailRecord }
   /** Every append of this round up to `count` is stored, the last of them at `sinkSequence`; 0 if it was held already. */
   | { readonly type: 'stored'; readonly count: number; readonly sinkSequence: number }
   | { readonly type: 'unsure'; readonly failure: Failure; readonly chainBroken: boolean }
@@ -76,10 +87,10 @@ export interface GapEvent {
 
 export type SinkWriterEffect =
   /**
-   * Read the last sequence and every record behind `after`, tell `observe`, then send `tail` or `read-failed`. `doubtful`: the sink may
-   * be another one, or have lost its tail; the newest record of ours that was known is to be looked at too.
+   * Read the last sequence and every record behind `after`, tell `observe`, then send `tail` or `read-failed`; but begin anew if the newest
+   * record of ours that was known before is not where it was. `lost`: the sink has lost records for certain.
    */
-  | { readonly type: 'read'; readonly after: number; readonly delayMs: number; readonly doubtful: boolean }
+  | { readonly type: 'read'; readonly after: number; readonly delayMs: number; readonly lost: boolean }
   | StoredEffect
   | RecordGapEffect
   /** The session of this lane cannot go on. */

@@ -37,7 +37,7 @@ test('what is kept ends where everything before it is stored, and has nothing of
   world.feed(a, 3);
   world.sink.serve(4);
   answerAll(world);
-  expect(world.writer.origins()).toMatchObject({ upTo: 3, mark: { sinkSequence: 3, lane: a, sequence: 3 } });
+  expect(world.writer.origins()).toMatchObject({ upTo: 3, mark: { sinkSequence: 4, lane: a, sequence: 4 } });
   expect(held(world, 'a/S/i', 6)).toEqual([1, 2, 3]);
   world.sink.serve(2);
   answerAll(world);

@@ -4,6 +4,7 @@ import type { OriginMark, OriginSnapshot } from '../dedupe/origin-snapshot.ts';
 import type { Failure } from '../wire/reasons.ts';
 import { retryDelayMs } from './backoff.ts';
 import { LateCopies } from './late-copies.ts';
+import { NewestRecord } from './newest-record.ts';
 import { SinkAppender } from './sink-appender.ts';
 import { SinkFlight } from './sink-flight.ts';
 import {
@@ -56,11 +57,10 @@ export class SinkWriter {
   #reading = new TailReading(0);
   #foreignAtMs = 0;
   #shared: boolean;
-  /** Where the newest record stands that the sink answered for in this round; 0 if it held that one already. */
-  #answered = 0;
+  readonly #newest = new NewestRecord();
 
   constructor(log: SinkLog, index: OriginIndex, place: string, options: SinkWriterOptions = sinkWriterDefaults) {
-    this.#round = new SinkAppender(log, index, place);
+    this.#round = new SinkAppender(log, index, place, this.#newest);
     this.#index = index;
     this.#options = options;
     this.#late = new LateCopies(options.lateMs);
@@ -86,11 +86,11 @@ export class SinkWriter {
   /** What the sink holds by origin. */
   origins(): OriginSnapshot {
     const upTo = this.#completeUpTo;
-    return { upTo, mark: this.markUpTo(upTo), spaces: this.#round.held(this.#flight.begun()) };
+    return { upTo, mark: this.mark, spaces: this.#round.held(this.#flight.begun()) };
   }
-  /** The newest record up to a sequence of the sink whose place there is known. */
-  markUpTo(sinkSequence: number): OriginMark | undefined {
-    return this.#lanes.markUpTo(sinkSequence);
+  /** The newest record of ours that is known to be in the sink: while it is, so is all that cursors and origins speak of. */
+  get mark(): OriginMark | undefined {
+    return this.#newest.mark;
   }
 
   get isOpen(): boolean {
@@ -104,6 +104,7 @@ export class SinkWriter {
   observe(sinkSequence: number, record: TailRecord | undefined): void {
     this.#reading.saw(sinkSequence, record !== undefined);
     if (record === undefined) return;
+    this.#newest.saw(record);
     this.#reading.tell(record, this.lane(record.lane), this.#round.mode === 'id');
     this.#index.add(record.origin);
   }
@@ -113,7 +114,8 @@ export class SinkWriter {
     switch (event.type) {
       case 'start':
         if (this.#phase !== 'down') break;
-        this.#storedUpTo = this.#completeUpTo = event.accounted;
+        [this.#completeUpTo, this.#storedUpTo] = [event.accounted, event.last ?? event.accounted];
+        if (event.mark !== undefined) this.#newest.recall(event.mark);
         this.#read(0);
         break;
       case 'tail':
@@ -140,11 +142,14 @@ export class SinkWriter {
       case 'gap-recorded':
         this.#gapRecorded(event);
         break;
+      case 'held':
+        this.#newest.saw(event.record);
+        break;
       case 'stored':
         this.#stored(event.count, event.sinkSequence, nowMs);
         break;
       case 'unsure':
-        this.#unsure(event.failure, event.chainBroken, nowMs, event.chainBroken);
+        this.#unsure(event.failure, event.chainBroken, nowMs);
         break;
       case 'shared':
         this.#shared = event.shared;
@@ -288,7 +293,6 @@ export class SinkWriter {
     }
     // In id mode that is allowed, and the numbers simply go on behind theirs.
     if (this.#round.answered(count, sinkSequence, nowMs)) this.#foreignAtMs = nowMs;
-    this.#answered = sinkSequence;
     this.#storedUpTo = Math.max(this.#storedUpTo, sinkSequence);
     this.#lastProgressMs = nowMs;
     this.#failures = 0;
@@ -302,10 +306,7 @@ export class SinkWriter {
     this.#round.stored(item);
     const newest = item.endAt === this.#round.done;
     const { position, seen, last } = endOf(item);
-    if (last !== undefined) {
-      lane.last = last;
-      if (this.#round.mode === 'id') last.sinkSequence = newest ? this.#answered : 0;
-    }
+    if (last !== undefined) lane.last = last;
     if (position !== undefined) lane.moveCursor(position, seen);
     this.#late.left(item, nowMs);
     // In id mode the place of a record is known only from its own answer, which is the newest one at this moment or none; and a copy
@@ -337,12 +338,12 @@ export class SinkWriter {
     this.#close(lane.id, epoch, nowMs);
   }
 
-  #unsure(failure: Failure, chainBroken: boolean, nowMs: number, doubtful = false): void {
+  #unsure(failure: Failure, chainBroken: boolean, nowMs: number, lost = false): void {
     if (this.#phase !== 'open') return;
     const suspect = this.#round.careful ? this.#flight.suspect : undefined;
     this.#failures++;
     this.#chainBroken = chainBroken && !this.#round.probing;
-    this.#read(chainBroken && this.#failures < 20 ? 0 : retryDelayMs(this.#failures), doubtful);
+    this.#read(chainBroken && this.#failures < 20 ? 0 : retryDelayMs(this.#failures), lost);
     if (chainBroken) return;
     if (suspect !== undefined && poison.has(failure.reason)) {
       this.#refuse(suspect.lane, failure, nowMs);
@@ -353,12 +354,12 @@ export class SinkWriter {
   }
 
   /** Everything in flight goes back to be walked again, in its old order, after the tail has been read. */
-  #read(delayMs: number, doubtful = false): void {
+  #read(delayMs: number, lost = false): void {
     for (const item of this.#flight.begun()) this.#round.release(item);
     this.#flight.interrupt();
     this.#phase = 'reading';
     this.#reading = new TailReading(this.#completeUpTo);
-    this.#effects.push({ type: 'read', after: this.#completeUpTo, delayMs, doubtful });
+    this.#effects.push({ type: 'read', after: this.#completeUpTo, delayMs, lost });
   }
 
   /** Knowledge is complete up to `lastSequence`: rewind what was in flight to what is stored, and go on. */

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { cp, rename, rm } from 'node:fs/promises';
 import { jetstream } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { call } from '../../src/brokers/nats/api.ts';
 import { spacesFromJson } from '../../src/dedupe/origin-snapshot.ts';
 import type { CreatePlan } from '../../src/topology/plan.ts';
+import { FailureError } from '../../src/wire/reasons.ts';
 import { eachServer } from '../support/each-server.ts';
 import { type NatsServer, startNats } from '../support/nats-launcher.ts';
 import {
@@ -152,6 +153,29 @@ await eachServer('ends', (binary) => {
       const again = await second.open(direct);
       expect([session.records, again.cursor]).toEqual([100, 0]);
     });
+
+    test.each(['saveOrigins', 'saveCheckpoint'] as const)(
+      'I3: nothing is stored in a sink that lost records before what was kept of it is written over: %s',
+      async (write) => {
+        await makeStream(nc, { name: stream });
+        {
+          await using first = rig();
+          await (await first.open(direct)).bring(subject, range(1, 10));
+        }
+        await call(nc, `${api}.STREAM.DELETE.${stream}`);
+        await makeStream(nc, { name: stream });
+        await using second = new SinkRig(fixture.link, stream);
+        const refused = vi.spyOn(second.store, write).mockRejectedValue(new FailureError('sink-blocked', 'no quorum'));
+        second.start();
+        await until(() => second.sink.failure?.detail === 'no quorum', {
+          what: () => `${second.sink.failure?.detail}`,
+        });
+        refused.mockRestore();
+        const session = await second.open(direct);
+        expect(session.cursor).toBe(0);
+        await session.bring(subject, range(1, 10));
+      },
+    );
 
     test('more than fits into one value is kept in parts, one set of them at a time', async () => {
       await makeStream(nc, { name: stream });

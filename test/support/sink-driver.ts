@@ -63,6 +63,7 @@ export class SinkDriver {
       stream,
       events: {
         stored: (count, sinkSequence) => this.#step({ type: 'stored', count, sinkSequence }),
+        held: (record) => this.#step({ type: 'held', record }),
         unsure: (failure, chainBroken) => this.#step({ type: 'unsure', failure, chainBroken }),
       },
     });

@@ -25,6 +25,7 @@ class Log implements SinkLogEvents {
   readonly log: ReadableSinkLog;
   count = 0;
   last = 0;
+  readonly heldAlready: TailRecord[] = [];
   readonly unsureAbout: { failure: Failure; chainBroken: boolean }[] = [];
   #inside = false;
   synchronous = 0;
@@ -38,6 +39,10 @@ class Log implements SinkLogEvents {
     expect(count).toBeGreaterThanOrEqual(this.count);
     this.count = count;
     this.last = sinkSequence;
+  }
+
+  held(record: TailRecord): void {
+    this.heldAlready.push(record);
   }
 
   unsure(failure: Failure, chainBroken: boolean): void {
@@ -183,6 +188,7 @@ export function describeSinkLog(name: string, make: () => Promise<SinkLogHarness
       await log.untilStored(1);
       // At no place: what stands there may be another lane's.
       expect([log.last, log.unsureAbout]).toEqual([0, []]);
+      expect(log.heldAlready).toMatchObject([{ sinkSequence: 23, lane: lane.id, position: { sequence: 20 } }]);
       const { last, records } = await log.tail();
       expect(last).toBe(24);
       const ours = records.flatMap(([, sequence]) => sequence ?? []);

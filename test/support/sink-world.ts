@@ -72,6 +72,8 @@ export class FakeSink implements SinkLog {
     if (sent.round !== this.round) return;
     const failure: Failure = { reason: full ? 'sink-full' : 'superseded', detail: '' };
     const sinkSequence = known === undefined ? this.stored.length : 0;
+    const held = known === undefined ? undefined : this.record(known);
+    if (held !== undefined) this.answers.push({ type: 'held', record: held });
     if (stored || known !== undefined) this.answers.push({ type: 'stored', count: sent.ordinal, sinkSequence });
     else this.answers.push({ type: 'unsure', failure, chainBroken: !full });
   }
@@ -83,22 +85,23 @@ export class FakeSink implements SinkLog {
   /** What a scan finds of it. */
   tail(after: number, observe: (sinkSequence: number, record: TailRecord | undefined) => void): void {
     for (let at = Math.max(after, this.expired); at < this.stored.length; at++) {
-      const { lane, sequence, previous, origin } = this.stored[at]!;
-      const sinkSequence = at + 1;
-      if (lane === undefined || origin === undefined) {
-        observe(sinkSequence, undefined);
-        continue;
-      }
-      const [cluster, stream, incarnation, number, ns] = origin.split('/');
-      const time = Number(ns!.slice(0, -3));
-      observe(sinkSequence, {
-        sinkSequence,
-        lane,
-        position: { incarnation: 'i', sequence },
-        previous,
-        origin: { space: `${cluster}/${stream}/${incarnation}`, sequence: Number(number), time, ...timeOf(sequence) },
-      });
+      observe(at + 1, this.record(at + 1));
     }
+  }
+  /** The record at a sequence, if it is there and a lane wrote it. */
+  record(sinkSequence: number): TailRecord | undefined {
+    if (sinkSequence <= this.expired) return undefined;
+    const { lane, sequence, previous, origin } = this.stored[sinkSequence - 1] ?? { sequence: 0, previous: 0 };
+    if (lane === undefined || origin === undefined) return undefined;
+    const [cluster, stream, incarnation, number, ns] = origin.split('/');
+    const time = Number(ns!.slice(0, -3));
+    return {
+      sinkSequence,
+      lane,
+      position: { incarnation: 'i', sequence },
+      previous,
+      origin: { space: `${cluster}/${stream}/${incarnation}`, sequence: Number(number), time, ...timeOf(sequence) },
+    };
   }
 }
 
@@ -132,7 +135,7 @@ export class SinkWorld {
   index!: OriginIndex;
   now = 0;
   epoch = 0;
-  pendingRead: { readonly after: number; readonly doubtful: boolean } | undefined;
+  pendingRead: Extract<SinkWriterEffect, { type: 'read' }> | undefined;
   readonly fed = new Map<string, number>();
   readonly open = new Map<string, number>();
   readonly failures: Failure[] = [];
@@ -185,8 +188,11 @@ export class SinkWorld {
   }
 
   answer(): void {
-    const answer = this.sink.answers.shift();
-    if (answer !== undefined) this.step(answer);
+    for (let told = false; !told; ) {
+      const answer = this.sink.answers.shift();
+      if (answer !== undefined) this.step(answer);
+      told = answer?.type !== 'held';
+    }
   }
 
   read(): void {

@@ -15,7 +15,7 @@ export class AppendAnswers {
   readonly #inbox: string;
   readonly #stream: string;
   readonly #ackStart: Buffer;
-  readonly #events: SinkLogEvents;
+  readonly #events: Omit<SinkLogEvents, 'held'>;
   readonly #compare: (sequence: number) => Promise<Failure | undefined>;
   #round = 0;
   #sent = 0;
@@ -34,7 +34,7 @@ export class AppendAnswers {
   constructor(
     inbox: string,
     stream: string,
-    events: SinkLogEvents,
+    events: Omit<SinkLogEvents, 'held'>,
     compare: (sequence: number) => Promise<Failure | undefined>,
   ) {
     this.#inbox = inbox;

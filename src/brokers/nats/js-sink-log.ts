@@ -181,7 +181,12 @@ export class JetStreamSinkLog implements Sink {
   async #compare(sequence: number): Promise<Failure | undefined> {
     try {
       const found = await this.#messageAt(sequence);
-      if (found === undefined || isUnderItsId(found.headers, this.#place, sequence)) return undefined;
+      if (found === undefined) return undefined;
+      if (isUnderItsId(found.headers, this.#place, sequence)) {
+        const record = readTail(found.headers, this.#place, sequence);
+        if (record !== undefined) this.#options.events.held(record);
+        return undefined;
+      }
       return { reason: 'record-refused', detail: `record ${sequence} of others has the message id of one of ours` };
     } catch (error) {
       return natsFailure(error, 'sink-missing');
