@@ -1,4 +1,5 @@
 import type { Source } from '../brokers/broker.ts';
+import { BatchCompressor } from '../lane/batch-compressor.ts';
 import { type DrainReason, LaneSender, type SenderEffect, type SenderEvent } from '../lane/lane-sender.ts';
 import type { Line, LineShare } from '../lane/line.ts';
 import type { MemoryShare } from '../lib/memory-budget.ts';
@@ -27,6 +28,7 @@ export class SendingEnd {
   readonly #opening: Opening;
   readonly #sender: LaneSender;
   readonly #line: LineShare | undefined;
+  readonly #compressor = new BatchCompressor();
   readonly #ended: (failure: Failure | undefined) => void;
   readonly #live: () => void;
   /** Sent and not yet known to be stored, oldest first. */
@@ -167,9 +169,12 @@ export class SendingEnd {
 
   #send(batch: BatchBuilder, number: number): void {
     const bytes = batch.rawBytes;
-    const made = batch.frame(this.#opening.epoch, number, 0);
+    // Only peers that say what has arrived are given a share of the line, and those inflate.
+    const deflated = this.#compressor.compress(batch, this.#line?.isFull === true);
+    const made = batch.frame(this.#opening.epoch, number, 0, deflated);
     // A batch of few records stands in a buffer made for many, of which nothing else is counted.
-    const frame = 2 * made.length > batch.capacityBytes ? made : Buffer.from(made);
+    const own = deflated !== undefined || 2 * made.length > batch.capacityBytes;
+    const frame = own ? made : Buffer.from(made);
     if (frame.length > this.#opening.maxFrameBytes) {
       const detail = `record ${batch.lastSequence} of ${bytes} bytes; the peer takes frames of ${this.#opening.maxFrameBytes}`;
       this.#step({ type: 'source-failed', failure: { reason: 'frame-too-large', detail } });

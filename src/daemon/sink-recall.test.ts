@@ -120,9 +120,12 @@ class Remembering extends SinkWorld {
 
   /** The stream is restored from an older copy, and written by others meanwhile. */
   loseTail(count: number, others: number): void {
+    const { mark } = this.writer;
+    // A late copy of the marked record would look like it if, of all places, it came to stand in its place: by that a loss is not told.
+    this.sink.late = this.sink.late.filter(({ lane, sequence }) => lane !== mark?.lane || sequence !== mark?.sequence);
     this.storedBehindLoss ||= this.sink.late.length > 0;
     this.sink.loseTail(count);
-    this.unnoticed ||= (this.writer.mark?.sinkSequence ?? 0) > this.sink.stored.length;
+    this.unnoticed ||= (mark?.sinkSequence ?? 0) > this.sink.stored.length;
     for (let i = 0; i < others; i++) this.sink.stored.push({ sequence: 0, previous: 0 });
   }
 

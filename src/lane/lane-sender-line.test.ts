@@ -10,6 +10,7 @@ class TestLine implements LineShare {
   room = 0;
   sentBytes = 0;
   asked = 0;
+  readonly isFull = false;
 
   request(): boolean {
     this.asked++;

@@ -129,6 +129,19 @@ describe('a slow line', () => {
       expect(bytes).toBeGreaterThan(0.92 * slow * untilMs);
   });
 
+  test('is full while somebody has to wait for it, and soon after no more', () => {
+    const wire = new Wire(slow, 20);
+    expect(wire.line.isFull).toBe(false);
+    const lane = new Lane(wire, 200, 100_000);
+    lane.go();
+    for (let ms = 2000; ms <= 10_000; ms += 100) {
+      wire.run(ms);
+      expect(wire.line.isFull).toBe(true);
+    }
+    wire.run(30_000);
+    expect([lane.arrivedBytes, wire.line.isFull]).toEqual([100_000, false]);
+  });
+
   test('carries small batches, though a record that is larger travels as it is', () => {
     const wire = new Wire(slow, 20);
     const [small, large] = [new Lane(wire, 200), new Lane(wire, 20_000)];

@@ -19,6 +19,8 @@ const seekMs = 300_000;
 /** Smaller pieces than a TLS record are sent so far apart, in ms: those in one record arrive together, and none before the last. */
 const apartMs = 10;
 const tlsRecordBytes = 16 * 1024;
+/** A line that somebody had to wait for is full for so long, in ms. */
+const fullMs = 1000;
 /** A batch is no larger than this part of what may be on the line. */
 const piecesPerWindow = 4;
 
@@ -58,6 +60,8 @@ export interface LineDriver {
 export interface LineShare {
   /** Batches larger than this are cut, in bytes. */
   readonly pieceBytes: number;
+  /** There is more to send than the line takes. */
+  readonly isFull: boolean;
   /** Whether a piece may be sent now. If not, it is told when its turn has come. */
   request(): boolean;
   sent(bytes: number): void;
@@ -67,7 +71,7 @@ export interface LineShare {
 }
 
 /**
- * What all lanes to one peer have on their connection: bytes that were sent and are not known to have arrived. It is kept to what
+ * What all lanes to one peer have on their connection: bytes of records, compressed or not, that were sent and are not known to have arrived. It is kept to what
  * the line delivers within `queueMs`, and while a batch and the word of its arrival are under way. On a fast line that is more than any
  * lane may send. On a slow one it is little, and so the signs of life, which wait behind it, are not late.
  *
@@ -96,6 +100,8 @@ export class Line {
   /** The shortest way of a batch, from the clock here to the one there, in ms; sought last at `atMs`. */
   #shortest = { ms: Number.POSITIVE_INFINITY, atMs: 0 };
   #seeking = false;
+  /** When somebody last found no room. */
+  #fullAtMs = Number.NEGATIVE_INFINITY;
   /** The tag of the lane that had the last turn (see Share.tag). */
   #tag = 0;
 
@@ -119,6 +125,10 @@ export class Line {
     return Math.max(this.#limits.pieceBytes, this.windowBytes / piecesPerWindow);
   }
 
+  get isFull(): boolean {
+    return this.#driver.nowMs() - this.#fullAtMs <= fullMs;
+  }
+
   /** A session begins. `turn` is called when it may send after it had to wait. */
   join(turn: () => void): LineShare {
     const share = new Share(this, turn);
@@ -131,6 +141,7 @@ export class Line {
     if (this.#inFlightBytes === 0 && this.#driver.nowMs() - this.#delivered.atMs > memoryMs) this.#forget();
     const free = this.#isFree();
     if (free && (this.#turn === share || this.#waiting.size === 0)) return true;
+    if (this.#inFlightBytes >= this.windowBytes) this.#fullAtMs = this.#driver.nowMs();
     if (this.#shares.has(share)) this.#waiting.add(share);
     return false;
   }
@@ -240,6 +251,10 @@ class Share implements LineShare {
 
   get pieceBytes(): number {
     return this.#line.pieceBytes;
+  }
+
+  get isFull(): boolean {
+    return this.#line.isFull;
   }
 
   request(): boolean {

@@ -1,10 +1,10 @@
+import { headroom, writeBatchHeader } from './batch-header.ts';
+import { compressions, inflate } from './compression.ts';
 import { digestBytes, payloadDigest, type Witness } from './position.ts';
 import { FailureError } from './reasons.ts';
 import { RecordView } from './record-view.ts';
 import { ByteReader, fieldSize, varintSize, writeBytes, writeVarint } from './varint.ts';
 
-/** Room kept free in front of the records for the frame's own header, in bytes. */
-const headroom = 160;
 const empty = Buffer.alloc(0);
 
 /** Longest incarnation label, in bytes of ASCII. */
@@ -211,76 +211,21 @@ export class BatchBuilder {
     this.#passed = undefined;
   }
 
-  /** The finished frame, header written in front of the records. The builder must not be appended to afterwards. */
-  frame(epoch: number, frame: number, stripe: number): Buffer {
-    const raw = this.rawBytes;
-    const incarnation = this.incarnation.length;
+  /**
+   * The finished frame, header written in front of the records. The builder must not be appended to afterwards. `deflated`: the
+   * records, compressed by `deflate`, to be sent in their place.
+   */
+  frame(epoch: number, frame: number, stripe: number, deflated?: Buffer): Buffer {
+    const rawBytes = this.rawBytes;
     const digest = this.#passed === undefined ? undefined : payloadDigest(this.#passed);
-    const bodySize =
-      1 +
-      varintSize(epoch) +
-      1 +
-      varintSize(frame) +
-      (stripe === 0 ? 0 : 1 + varintSize(stripe)) +
-      1 +
-      varintSize(incarnation) +
-      incarnation +
-      1 +
-      varintSize(this.firstSequence) +
-      1 +
-      varintSize(this.lastSequence) +
-      1 +
-      varintSize(this.count) +
-      1 +
-      varintSize(raw) +
-      9 +
-      (digest === undefined ? 0 : 5 + 5 + fieldSize(digest.length)) +
-      (this.filtered === 0 ? 0 : 1 + varintSize(this.filtered)) +
-      1 +
-      varintSize(raw);
-    const total = bodySize + raw;
-    const start = this.#start - bodySize - varintSize(total) - 1;
+    const header = { batch: this, epoch, frame, stripe, digest, rawBytes };
+    if (deflated !== undefined) {
+      const buffer = Buffer.allocUnsafe(headroom + deflated.length);
+      deflated.copy(buffer, headroom);
+      return buffer.subarray(writeBatchHeader(buffer, headroom, { ...header, deflatedBytes: deflated.length }));
+    }
     if (this.#buffer.length === 0) this.#buffer = Buffer.allocUnsafe(headroom);
-    const buffer = this.#buffer;
-    let at = start;
-    buffer[at++] = 0x1a;
-    at = writeVarint(buffer, at, total);
-    buffer[at++] = 0x08;
-    at = writeVarint(buffer, at, epoch);
-    buffer[at++] = 0x10;
-    at = writeVarint(buffer, at, frame);
-    if (stripe !== 0) {
-      buffer[at++] = 0x18;
-      at = writeVarint(buffer, at, stripe);
-    }
-    buffer[at++] = 0x22;
-    at = writeVarint(buffer, at, incarnation);
-    at += buffer.write(this.incarnation, at, 'latin1');
-    buffer[at++] = 0x28;
-    at = writeVarint(buffer, at, this.firstSequence);
-    buffer[at++] = 0x30;
-    at = writeVarint(buffer, at, this.lastSequence);
-    buffer[at++] = 0x38;
-    at = writeVarint(buffer, at, this.count);
-    buffer[at++] = 0x48;
-    at = writeVarint(buffer, at, raw);
-    buffer[at++] = 0x51;
-    at = buffer.writeUInt32LE(this.headSequence % 0x100000000, at);
-    at = buffer.writeUInt32LE(Math.floor(this.headSequence / 0x100000000), at);
-    if (digest !== undefined) {
-      buffer[at++] = 0x5d;
-      at = buffer.writeUInt32LE(this.lastSeconds, at);
-      buffer[at++] = 0x65;
-      at = buffer.writeUInt32LE(this.lastNanos, at);
-      at = writeBytes(buffer, at, 0x6a, digest);
-    }
-    if (this.filtered > 0) {
-      buffer[at++] = 0x70;
-      at = writeVarint(buffer, at, this.filtered);
-    }
-    buffer[at++] = 0x7a;
-    writeVarint(buffer, at, raw);
-    return buffer.subarray(start, this.#end);
+    return this.#buffer.subarray(writeBatchHeader(this.#buffer, this.#start, header), this.#end);
   }
 }
 
@@ -304,6 +249,7 @@ export function decodeBatch(frame: Buffer): InBatch {
   let lastSequence = 0;
   let count = 0;
   let filtered = 0;
+  let compression: number = compressions.none;
   let rawBytes = -1;
   let headSequence = 0;
   let seconds = 0;
@@ -342,7 +288,7 @@ export function decodeBatch(frame: Buffer): InBatch {
         filtered = reader.varint();
         break;
       case 0x40:
-        if (reader.varint() !== 0) throw new FailureError('bad-frame', 'unknown compression');
+        compression = reader.varint();
         break;
       case 0x48:
         rawBytes = reader.varint();
@@ -374,6 +320,8 @@ export function decodeBatch(frame: Buffer): InBatch {
         reader.skip(tag & 7);
     }
   }
+  if (compression === compressions.deflate) packed = inflate(packed, rawBytes);
+  else if (compression !== compressions.none) throw new FailureError('bad-frame', 'unknown compression');
   if (rawBytes >= 0 && rawBytes !== packed.length) throw new FailureError('bad-frame', 'declared size differs');
   if (!/^[\w-]+$/.test(incarnation)) throw new FailureError('bad-frame', 'not an incarnation label');
   if (lastSequence < firstSequence - 1) throw new FailureError('bad-frame', 'positions run backwards');

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { perfect } from '../support/oracle.ts';
 import { Outages } from '../support/outages.ts';
 import { until } from '../support/until.ts';
-import { type ClusterSpec, World } from '../support/world.ts';
+import { type ClusterSpec, fanIn, World } from '../support/world.ts';
 
 /** 50 kbit/s, in each direction. */
 const slow = 50_000 / 8;
@@ -53,8 +53,8 @@ test('a line of 50 kbit/s at ten times the load moves on with every lane, oldest
   // The plant may have tried before the hub was there.
   const { connections } = line;
   const feeds = await Promise.all([
-    ...ups.map((stream) => plant.feed(stream, { count: upCount, perSecond: 80, payloadBytes: 256 })),
-    hub.feed('RECIPES', { count: downCount, perSecond: 200, payloadBytes: 256 }),
+    ...ups.map((stream) => plant.feed(stream, { count: upCount, perSecond: 80, payloadBytes: 256, noise: true })),
+    hub.feed('RECIPES', { count: downCount, perSecond: 200, payloadBytes: 256, noise: true }),
   ]);
   await using story = new Outages(world, () => feeds.map(({ accepted }) => accepted).join('/'));
   const stored = async (): Promise<number[]> =>
@@ -96,4 +96,23 @@ test('a line of 50 kbit/s at ten times the load moves on with every lane, oldest
     { lane: down, stream: 'RECIPES', subject: ({ subject }) => subject },
   ]);
   expect(recipes.verdicts).toEqual({ [down]: perfect(downCount) });
+});
+
+test('on a line that is full, what shrinks is compressed', async () => {
+  const count = 600;
+  const lane = 'telemetry/plant-a/hub';
+  await using world = await World.make(fanIn(['plant-a']), { lines: true });
+  const [hub, plant] = [world.cluster('hub'), world.cluster('plant-a')];
+  world.line('plant-a', 'hub').shape({ bytesPerSecond: 4 * slow, delayMs: 20 });
+  await using feed = await plant.feed('TELEMETRY', { count, payloadBytes: 1024 });
+  await feed.reached();
+  await world.start();
+  await world.stored(lane, count);
+  for (const { daemon } of [hub, plant]) {
+    const { bytesTotal, wireBytesTotal } = await daemon.lane(lane);
+    expect(bytesTotal).toBeGreaterThan(1024 * count);
+    expect(wireBytesTotal).toBeLessThan(bytesTotal / 4);
+  }
+  const { verdicts } = await world.judge({ cluster: 'hub', stream: 'FLEET' }, [{ lane, stream: 'TELEMETRY' }]);
+  expect(verdicts).toEqual({ [lane]: perfect(count) });
 });

@@ -13,6 +13,8 @@ import { onOneServer, type SuiteRig } from '../support/suite-rig.ts';
 import { until } from '../support/until.ts';
 
 const KiB = 1024;
+/** A shared reader that was of use to nobody leaves the lanes alone for half a minute. */
+const deadlineMs = 50_000;
 const timing = { expiresMs: 600, heartbeatMs: 250, patienceMs: 30_000 };
 
 function hubOf(link: NatsLink, stream: string, ringBytes = 1024 * KiB): SharedSource {
@@ -136,7 +138,7 @@ await eachServer('ends', (binary) => {
     const hub = hubOf(fixture.link, stream);
     const probes = range(1, 3).map(() => lane(hub).open());
     await Promise.all(probes.map((probe) => probe.untilRecords(1000)));
-    await until(() => hub.attached === 3, { what: () => `three lanes; ${hub.attached} share` });
+    await until(() => hub.attached === 3, { what: () => `three lanes; ${hub.attached} share`, deadlineMs });
     expect(hub.readers).toBe(1);
     await until(async () => (await consumers()) === 1, { what: 'one consumer' });
     for (let n = 1000; n < 6000; n += 500) await publish(n + 1, n + 500, 100);
@@ -207,13 +209,13 @@ await eachServer('ends', (binary) => {
     open = true;
     slow.pull(1 << 20);
     await slow.untilRecords(20_000);
-    await until(() => hub.attached === 3, { what: () => `three lanes; ${hub.attached} share` });
+    await until(() => hub.attached === 3, { what: () => `three lanes; ${hub.attached} share`, deadlineMs });
     await publish(20_001, 20_500, 500);
     await Promise.all(all.map((probe) => probe.untilRecords(20_500)));
     expect(hub.readers).toBe(1);
     for (const probe of all) probe.close();
     expectAll(all, 20_500);
-  });
+  }, 120_000);
 
   test('one that stands still close behind makes nobody share', async () => {
     const hub = hubOf(fixture.link, stream);
@@ -279,10 +281,10 @@ await eachServer('ends', (binary) => {
     const paces = [8 * KiB, 30 * KiB, 31 * KiB, 100 * KiB];
     const probes = paces.map((pace) => lane(hub, { pulse: () => pace }).open());
     await Promise.all(probes.map((probe) => probe.untilRecords(30_000)));
-    await until(() => hub.attached === 4, { what: () => `four lanes; ${hub.attached} share` });
+    await until(() => hub.attached === 4, { what: () => `four lanes; ${hub.attached} share`, deadlineMs });
     for (const probe of probes) probe.close();
     expectAll(probes, 30_000);
-  });
+  }, 120_000);
 
   describe('what came over other lanes', () => {
     /** Records by number: of the own cluster, from a over link l or m, from b, from d over b. */

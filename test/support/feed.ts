@@ -1,4 +1,5 @@
 /** An application that publishes numbered records into a stream of its own, through kills of the server. */
+import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect, createInbox, type NatsConnection } from 'nats';
 import { RawHeaders } from '../../src/brokers/nats/raw-message.ts';
@@ -19,6 +20,8 @@ export interface FeedOptions {
   /** What distinguishes the payloads of this feed. */
   readonly label: string;
   readonly payloadBytes: number;
+  /** See payloadOf. */
+  readonly noise?: boolean;
   /** Header lines of a record. Default: a Nats-Msg-Id that depends on the number alone. */
   readonly headers?: (number: number) => readonly string[];
   /** Records per second; default: as fast as they are taken. */
@@ -168,7 +171,7 @@ export class Feed implements AsyncDisposable {
     while (this.#next < end && !this.#broken) {
       const number = this.#next++;
       const lines = headers(number);
-      this.#connection.publish(subject(number), payloadOf(label, number, payloadBytes), {
+      this.#connection.publish(subject(number), payloadOf(label, number, payloadBytes, this.#options.noise), {
         reply: `${inbox}.${this.#round}.${number}`,
         ...(lines.length === 0
           ? {}
@@ -182,8 +185,10 @@ function usual(number: number): readonly string[] {
   return [`Nats-Msg-Id: reading-${number}`];
 }
 
-/** The payload of a record: its label and number, filled up. */
-export function payloadOf(label: string, number: number, bytes: number): Buffer {
+/** The payload of a record: its label and number, filled up with the same again, or with noise, which nothing compresses. */
+export function payloadOf(label: string, number: number, bytes: number, noise = false): Buffer {
   const text = `${label} ${number} `;
-  return Buffer.alloc(Math.max(bytes, text.length), text);
+  if (!noise || bytes <= text.length) return Buffer.alloc(Math.max(bytes, text.length), text);
+  const filling = createHash('shake256', { outputLength: bytes - text.length });
+  return Buffer.concat([Buffer.from(text), filling.update(text).digest()]);
 }
