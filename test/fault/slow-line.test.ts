@@ -109,6 +109,9 @@ test('on a line that is full, what shrinks is compressed', async () => {
   await world.start();
   await world.stored(lane, count);
   for (const { daemon } of [hub, plant]) {
+    // The sender hears of it a little later.
+    const known = async () => (await daemon.lane(lane)).recordsTotal === count;
+    await until(known, { what: 'all to be counted' });
     const { bytesTotal, wireBytesTotal } = await daemon.lane(lane);
     expect(bytesTotal).toBeGreaterThan(1024 * count);
     expect(wireBytesTotal).toBeLessThan(bytesTotal / 4);
