@@ -49,9 +49,6 @@ class Remembering extends SinkWorld {
   /** A session opens with the checkpoint that its epoch is. */
   override openLane(id: string): void {
     const { epoch } = this;
-    const { last } = this.writer.lane(id);
-    if (last !== undefined && last.sinkSequence > this.sink.expired)
-      last.digest ??= payloadDigest(Buffer.from(`${last.position.sequence}`));
     super.openLane(id);
     if (this.epoch > epoch) this.keep(id);
   }
@@ -138,10 +135,14 @@ class Remembering extends SinkWorld {
 
   protected override beforeOpen(id: string): void {
     const state = this.writer.lane(id);
-    if (state.cursor !== undefined || this.scannedFrom === 0) return;
-    this.sink.tail(0, (sequence, record) => {
-      if (record?.lane === id && sequence <= this.scannedFrom) state.observe(record, false);
-    });
+    if (state.cursor === undefined) {
+      this.sink.tail(0, (sequence, record) => {
+        if (record?.lane === id && sequence <= this.scannedFrom) state.observe(record, false);
+      });
+    }
+    const { last } = state;
+    if (last !== undefined && last.sinkSequence > this.sink.expired)
+      last.digest ??= payloadDigest(Buffer.from(`${last.position.sequence}`));
   }
 
   /** Reads what there is to be read, and opens every lane. */

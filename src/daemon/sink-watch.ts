@@ -23,6 +23,7 @@ export interface SinkWatchOptions {
  */
 export class SinkWatch {
   readonly #options: SinkWatchOptions;
+  #looking: Promise<boolean> | undefined;
   #known: { readonly writer: SinkWriter; readonly mark: OriginMark | undefined; readonly atMs: number } | undefined;
 
   constructor(options: SinkWatchOptions) {
@@ -30,7 +31,14 @@ export class SinkWatch {
   }
 
   /** Called before anything is kept of what the writer knows: false if that is not to be kept. Looks only if there is something new. */
-  async holds(nowMs: number): Promise<boolean> {
+  holds(nowMs: number): Promise<boolean> {
+    this.#looking ??= this.#look(nowMs).finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async #look(nowMs: number): Promise<boolean> {
     const writer = this.#options.writer();
     const { mark } = writer;
     const known = this.#known?.writer === writer ? this.#known : undefined;
