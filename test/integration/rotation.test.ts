@@ -74,7 +74,7 @@ async function ends(feed: Feed): Promise<number> {
   return feed.accepted;
 }
 
-test('hundreds of rotations under load are noticed by nobody', async () => {
+test('dozens of rotations under load are noticed by nobody', async () => {
   await using world = await World.make(bothWays(100), { lines: true });
   const [hub, a, b] = ['hub', ...plants].map((name) => world.cluster(name)) as [TestCluster, TestCluster, TestCluster];
   await world.start();
@@ -86,7 +86,7 @@ test('hundreds of rotations under load are noticed by nobody', async () => {
   const all = [hub, a, b].map((cluster) => ({ cluster, trouble: troubles(cluster) }));
   const connectedMs = (await a.daemon.peer('hub')).sinceMs;
 
-  await Promise.all([rotated(a, 50), rotated(b, 50)]);
+  await Promise.all([rotated(a, 20), rotated(b, 20)]);
   const [fromA, fromB, fromHub] = await Promise.all([ends(feedA), ends(feedB), ends(feedHub)]);
   await Promise.all(down.map((lane) => world.stored(lane, fromHub)));
   await world.stored(up[0]!, fromA);
@@ -101,8 +101,8 @@ test('hundreds of rotations under load are noticed by nobody', async () => {
   expect(await a.daemon.peer('hub')).toMatchObject({ connected: true, sinceMs: connectedMs });
   for (const plant of plants) {
     // They were new connections, and both ends took them for what they are.
-    expect(world.line(plant, 'hub').connections).toBeGreaterThan(50);
-    expect(await rotations(hub, plant)).toBeGreaterThan(45);
+    expect(world.line(plant, 'hub').connections).toBeGreaterThan(20);
+    expect(await rotations(hub, plant)).toBeGreaterThan(15);
   }
   const { verdicts } = await world.judge(
     { cluster: 'hub', stream: 'FLEET' },

@@ -133,6 +133,8 @@ await eachServer('newest', (binary) => {
       await until(() => lanes.every(({ position }) => position === count), {
         what: () => `the end; ${lanes.map(({ position }) => position)}, ${hub.attached} share`,
       });
+      // It is about sharing. Where a reader was of use to nobody so far, none is shared for half a minute; at the end all lanes are level.
+      await until(() => most > 1, { what: 'lanes that share', deadlineMs: 40_000 });
     } finally {
       clearInterval(timer);
       for (const lane of lanes) lane.end();
@@ -146,8 +148,7 @@ await eachServer('newest', (binary) => {
       expect(lane.numbers).toEqual(kept);
       expect(lane.sessions).toBeGreaterThan(1);
     }
-    // It was about sharing: lanes met, parted, and nothing is left over.
-    expect(most).toBeGreaterThan(1);
+    // Nothing is left over.
     expect([hub.attached, hub.readers, hub.trunkBytes]).toEqual([0, 0, 0]);
   });
 });

@@ -3,7 +3,7 @@ import { noBreak } from './breaks.ts';
 import { simulate } from './simulation.ts';
 import { worlds } from './worlds.ts';
 
-const seeds = 20;
+const seeds = 8;
 /** A lane that was live says that it is not. By the end of the start it may be blocked by a connection that is not made yet. */
 const trouble = / lane-state \S+ (live|catching-up) (?!live|catching-up|blocked)/;
 
