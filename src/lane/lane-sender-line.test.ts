@@ -10,6 +10,7 @@ class TestLine implements LineShare {
   room = 0;
   sentBytes = 0;
   asked = 0;
+  refusals = 0;
   readonly isFull = false;
 
   request(): boolean {
@@ -19,6 +20,9 @@ class TestLine implements LineShare {
   sent(bytes: number): void {
     this.room--;
     this.sentBytes += bytes;
+  }
+  refused(): void {
+    this.refusals++;
   }
   arrived(): void {}
   leave(): void {}
@@ -107,4 +111,17 @@ test('more than was sent cannot have arrived', () => {
   expect(lane.step({ type: 'frame', frame })).toContainEqual(
     expect.objectContaining({ type: 'close', failure: expect.objectContaining({ reason: 'bad-frame' }) }),
   );
+});
+
+test('the line hears that the transport takes no more, but not that the receiver does', () => {
+  const { line, lane } = rig(100);
+  line.pieceBytes = 100_000;
+  for (let after = 0; line.sentBytes < 49_000 && after < 1000; after += 10)
+    lane.step({ type: 'batch', batch: batch(after) });
+  expect(line.refusals).toBe(0);
+  lane.step({ type: 'batch', batch: batch(1000) });
+  expect(line.refusals).toBe(1);
+  const poor = rig(100, 2000);
+  for (let i = 0; i < 50; i += 10) poor.lane.step({ type: 'batch', batch: batch(i) });
+  expect([poor.lane.creditBytes <= 0, poor.line.refusals]).toEqual([true, 0]);
 });

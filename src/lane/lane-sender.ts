@@ -232,6 +232,7 @@ export class LaneSender {
     if (this.#state !== 'open') return;
     const bytes = this.#held.length > 0 ? 0 : this.#roomBytes();
     this.#hold();
+    if (this.#queuedBytes >= this.#outbox.windowBytes) this.#line?.refused();
     if (bytes === this.#allowed) return;
     this.#allowed = bytes;
     this.#effects.push({ type: 'pull', bytes });

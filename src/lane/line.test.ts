@@ -8,6 +8,7 @@ const peerMs = (nowMs: number) => 1_000_000 + 1.0001 * nowMs;
 /** What lies between two ends, in virtual time: one queue in each direction, and then its length. */
 class Wire {
   nowMs = 0;
+  hasTime = true;
   bytesPerMs: number;
   readonly lengthMs: number;
   /** Of the end that is looked at, and of the other one, which may send, too. */
@@ -20,8 +21,9 @@ class Wire {
     this.bytesPerMs = bytesPerMs;
     this.lengthMs = lengthMs;
     const later = (run: () => void, ms: number) => this.#at(this.nowMs + ms, run);
-    this.line = new Line(lineLimits, { nowMs: () => this.nowMs, later });
-    this.far = new Line(lineLimits, { nowMs: () => peerMs(this.nowMs), later });
+    const hasTime = () => this.hasTime;
+    this.line = new Line(lineLimits, { nowMs: () => this.nowMs, later, hasTime });
+    this.far = new Line(lineLimits, { nowMs: () => peerMs(this.nowMs), later, hasTime });
   }
 
   send(way: 'there' | 'back', bytes: number, come: () => void): void {
@@ -140,6 +142,21 @@ describe('a slow line', () => {
     }
     wire.run(30_000);
     expect([lane.arrivedBytes, wire.line.isFull]).toEqual([100_000, false]);
+  });
+
+  test('is full when the transport takes no more and there is time to make batches smaller, and soon after no more', () => {
+    const wire = new Wire(slow, 20);
+    const share = wire.line.join(() => {});
+    wire.hasTime = false;
+    share.refused();
+    expect(share.isFull).toBe(false);
+    wire.hasTime = true;
+    share.refused();
+    expect(share.isFull).toBe(true);
+    wire.run(1000);
+    expect(share.isFull).toBe(true);
+    wire.run(1001);
+    expect(share.isFull).toBe(false);
   });
 
   test('carries small batches, though a record that is larger travels as it is', () => {

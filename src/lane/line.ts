@@ -19,7 +19,7 @@ const seekMs = 300_000;
 /** Smaller pieces than a TLS record are sent so far apart, in ms: those in one record arrive together, and none before the last. */
 const apartMs = 10;
 const tlsRecordBytes = 16 * 1024;
-/** A line that somebody had to wait for is full for so long, in ms. */
+/** A line is full for so long after somebody had to wait for it, in ms. */
 const fullMs = 1000;
 /** A batch is no larger than this part of what may be on the line. */
 const piecesPerWindow = 4;
@@ -54,6 +54,8 @@ export interface LineDriver {
   nowMs(): number;
   /** Calls `run` after so many ms. */
   later(run: () => void, ms: number): void;
+  /** Whether the processor could do more than it does. */
+  hasTime(): boolean;
 }
 
 /** A lane's part of a line. */
@@ -65,6 +67,8 @@ export interface LineShare {
   /** Whether a piece may be sent now. If not, it is told when its turn has come. */
   request(): boolean;
   sent(bytes: number): void;
+  /** The transport takes no more for now. */
+  refused(): void;
   /** So many bytes of the lane have arrived in this session, the last of them at `peerMs` by the peer's clock. */
   arrived(totalBytes: number, peerMs: number): void;
   leave(): void;
@@ -173,6 +177,14 @@ export class Line {
     }, apartMs);
   }
 
+  /**
+   * Either the connection is slow, by loss for instance, whatever it delivers at its best, or the other end has more to do than it can. In the latter case
+   * this end has much to do as well, as a rule.
+   */
+  refused(): void {
+    if (this.#driver.hasTime()) this.#fullAtMs = this.#driver.nowMs();
+  }
+
   arrived(share: Share, totalBytes: number, peerMs: number): void {
     if (totalBytes <= share.arrivedBytes || !this.#shares.has(share)) return;
     const bytes = totalBytes - share.arrivedBytes;
@@ -263,6 +275,10 @@ class Share implements LineShare {
 
   sent(bytes: number): void {
     this.#line.sent(this, bytes);
+  }
+
+  refused(): void {
+    this.#line.refused();
   }
 
   arrived(totalBytes: number, peerMs: number): void {
