@@ -3,14 +3,12 @@ import type { OriginIndex } from '../dedupe/origin-index.ts';
 import type { OriginMark, OriginSnapshot } from '../dedupe/origin-snapshot.ts';
 import type { Failure } from '../wire/reasons.ts';
 import { retryDelayMs } from './backoff.ts';
-import { LateCopies } from './late-copies.ts';
 import { NewestRecord } from './newest-record.ts';
+import { SinkAccount } from './sink-account.ts';
 import { SinkAppender } from './sink-appender.ts';
-import { SinkFlight } from './sink-flight.ts';
 import {
   type BatchItem,
   batchItem,
-  endOf,
   type GapItem,
   type SinkItem,
   type SinkLaneState,
@@ -44,12 +42,7 @@ export class SinkWriter {
   readonly #lanes = new SinkLanes();
   #phase: 'down' | 'reading' | 'open' = 'down';
   #effects: SinkWriterEffect[] = [];
-  /** Newest sink sequence known to be stored by us or read. */
-  #storedUpTo = 0;
-  /** Sink sequence up to which everything is accounted for by the cursors: the end of the last complete item. */
-  #completeUpTo = 0;
-  readonly #flight = new SinkFlight();
-  readonly #late: LateCopies;
+  readonly #account: SinkAccount;
   #failures = 0;
   #lastProgressMs = 0;
   #failure: Failure | undefined;
@@ -63,7 +56,12 @@ export class SinkWriter {
     this.#round = new SinkAppender(log, index, place, this.#newest);
     this.#index = index;
     this.#options = options;
-    this.#late = new LateCopies(options.lateMs);
+    this.#account = new SinkAccount({
+      round: this.#round,
+      lanes: this.#lanes,
+      lateMs: options.lateMs,
+      emit: (effect) => this.#effects.push(effect),
+    });
     this.#shared = options.shared;
   }
 
@@ -74,19 +72,19 @@ export class SinkWriter {
 
   /** Newest sink sequence that is accounted for, for checkpoints. */
   get storedUpTo(): number {
-    return this.#storedUpTo;
+    return this.#account.storedUpTo;
   }
   get failure(): Failure | undefined {
     return this.#failure;
   }
   /** Sink sequence up to which everything is accounted for. */
   get completeUpTo(): number {
-    return this.#completeUpTo;
+    return this.#account.completeUpTo;
   }
   /** What the sink holds by origin. */
   origins(): OriginSnapshot {
-    const upTo = this.#completeUpTo;
-    return { upTo, mark: this.mark, spaces: this.#round.held(this.#flight.begun()) };
+    const upTo = this.#account.completeUpTo;
+    return { upTo, mark: this.mark, spaces: this.#round.held(this.#account.flight.begun()) };
   }
   /** The newest record of ours that is known to be in the sink: while it is, so is all that cursors and origins speak of. */
   get mark(): OriginMark | undefined {
@@ -114,7 +112,7 @@ export class SinkWriter {
     switch (event.type) {
       case 'start':
         if (this.#phase !== 'down') break;
-        [this.#completeUpTo, this.#storedUpTo] = [event.accounted, event.last ?? event.accounted];
+        this.#account.begin(event.accounted, event.last ?? event.accounted);
         if (event.mark !== undefined) this.#newest.recall(event.mark);
         this.#read(0);
         break;
@@ -157,7 +155,8 @@ export class SinkWriter {
         if (event.shared && this.#round.mode === 'chain' && this.#phase === 'open') this.#read(0);
         break;
       case 'reread':
-        if (!this.#shared && this.#round.sent === this.#round.done && !this.#late.expected) this.#setMode('chain');
+        if (!this.#shared && this.#round.sent === this.#round.done && !this.#account.late.expected)
+          this.#setMode('chain');
         if (this.#phase === 'open') this.#read(0);
         break;
       case 'tick':
@@ -173,7 +172,7 @@ export class SinkWriter {
 
   #tick(nowMs: number): void {
     if (this.#phase !== 'open') return;
-    const late = this.#late.isDue(this.#storedUpTo - this.#completeUpTo, nowMs);
+    const late = this.#account.late.isDue(this.#account.storedUpTo - this.#account.completeUpTo, nowMs);
     if (late && this.#round.mode === 'id') {
       this.#read(0);
     } else if (this.#round.sent > this.#round.done) {
@@ -195,7 +194,7 @@ export class SinkWriter {
     const state = this.lane(lane.id);
     state.session = { lane, epoch };
     // It is going to send what may have come since.
-    if (this.#phase === 'open' && this.#round.mode === 'id' && this.#late.expectedOf(state)) this.#read(0);
+    if (this.#phase === 'open' && this.#round.mode === 'id' && this.#account.late.expectedOf(state)) this.#read(0);
   }
 
   #close(id: string, epoch: number, nowMs: number): void {
@@ -203,44 +202,35 @@ export class SinkWriter {
     if (lane.session?.epoch !== epoch) return;
     lane.session = undefined;
     this.#lanes.clear(lane);
-    if (this.#phase === 'open') {
-      // Rewound already and not walked again: nothing of these is on its way. While reading, `#resume` sorts them out.
-      for (const item of this.#flight.removeRedo((item) => item.lane === lane)) this.#giveUp(item, nowMs);
-      const item = this.#flight.current;
-      if (item?.lane === lane) {
-        item.partial = true;
-        this.#flight.current = undefined;
-        this.#finishWalk(item, nowMs);
-      }
-    }
+    if (this.#phase === 'open') this.#account.close(lane, nowMs);
     if (lane.inFlight === 0) this.#effects.push({ type: 'idle', lane: id });
   }
 
   #pump(nowMs: number): void {
     while (this.#phase === 'open') {
       if (this.#round.sent - this.#round.done >= this.#round.limit(this.#options)) return;
-      const item = this.#flight.current ?? this.#next();
+      const item = this.#account.flight.current ?? this.#next();
       if (item === undefined) return;
       if (this.#round.sent === this.#round.done) {
         this.#lastProgressMs = nowMs;
         this.#round.wake(nowMs);
       }
-      this.#flight.current = item;
+      this.#account.flight.current = item;
       const end = this.#round.walk(item, this.#options);
       if (end === false) continue;
       if (end !== true) this.#refuse(item.lane, end, nowMs);
       // A refusal has closed the lane and taken care of the item.
-      if (this.#flight.current !== item) continue;
-      this.#flight.current = undefined;
-      this.#finishWalk(item, nowMs);
+      if (this.#account.flight.current !== item) continue;
+      this.#account.flight.current = undefined;
+      this.#account.walked(item, nowMs);
     }
   }
 
   #next(): BatchItem | undefined {
-    const again = this.#flight.nextAgain();
+    const again = this.#account.flight.nextAgain();
     if (again !== undefined) return again;
     // What was begun goes on at any size: nothing else makes room.
-    if (this.#flight.bytes >= this.#options.maxInFlightBytes) return undefined;
+    if (this.#account.flight.bytes >= this.#options.maxInFlightBytes) return undefined;
     for (let lane = this.#lanes.next(); lane !== undefined; lane = this.#lanes.next()) {
       const item = lane.queue[0]!;
       if (item.kind === 'gap') {
@@ -248,7 +238,7 @@ export class SinkWriter {
         continue;
       }
       lane.queue.shift();
-      this.#flight.add(item);
+      this.#account.flight.add(item);
       this.#lanes.again(lane);
       return item;
     }
@@ -274,61 +264,23 @@ export class SinkWriter {
     this.#lanes.again(lane);
   }
 
-  #finishWalk(item: BatchItem, nowMs: number): void {
-    item.endAt = this.#round.sent;
-    this.#flight.walked(item);
-    for (const complete of this.#flight.takeComplete(this.#round.done)) this.#complete(complete, nowMs);
-  }
-
   #stored(count: number, sinkSequence: number, nowMs: number): void {
     if (this.#phase !== 'open' || count <= this.#round.done) return;
     if (count > this.#round.sent) {
       this.#unsure({ reason: 'sink-blocked', detail: 'the sink answered more than was sent' }, false, nowMs);
       return;
     }
-    if (sinkSequence !== 0 && sinkSequence <= this.#storedUpTo) {
+    if (sinkSequence !== 0 && sinkSequence <= this.#account.storedUpTo) {
       const detail = `the sink stored a record at ${sinkSequence}, and held more before`;
       this.#unsure({ reason: 'sink-blocked', detail }, false, nowMs, true);
       return;
     }
     // In id mode that is allowed, and the numbers simply go on behind theirs.
     if (this.#round.answered(count, sinkSequence, nowMs)) this.#foreignAtMs = nowMs;
-    this.#storedUpTo = Math.max(this.#storedUpTo, sinkSequence);
     this.#lastProgressMs = nowMs;
     this.#failures = 0;
     this.#report(undefined);
-    for (const complete of this.#flight.takeComplete(this.#round.done)) this.#complete(complete, nowMs);
-  }
-
-  #complete(item: BatchItem, nowMs: number): void {
-    const { lane, epoch } = item;
-    this.#flight.drop(item);
-    this.#round.stored(item);
-    const newest = item.endAt === this.#round.done;
-    const { position, seen, last } = endOf(item);
-    if (last !== undefined) lane.last = last;
-    if (position !== undefined) lane.moveCursor(position, seen);
-    this.#late.left(item, nowMs);
-    // In id mode the place of a record is known only from its own answer, which is the newest one at this moment or none; and a copy
-    // of what is being repeated, or was given up, may stand before it that nobody has seen.
-    if (this.#round.mode === 'chain') this.#completeUpTo = this.#round.base + item.endAt;
-    else if (newest && !this.#flight.repeating && !this.#late.expected) this.#completeUpTo = this.#storedUpTo;
-    lane.accounted = this.#completeUpTo;
-    if (position !== undefined && lane.session?.epoch === epoch) this.#effects.push(storedEffect(item, position));
-    this.#released(lane);
-  }
-
-  /** Nothing more of the lane in flight: a gap may take its turn, a closed lane is idle. */
-  #released(lane: SinkLaneState): void {
-    if (lane.inFlight > 0) return;
-    if (lane.session === undefined) this.#effects.push({ type: 'idle', lane: lane.id });
-    else this.#lanes.again(lane);
-  }
-
-  /** An item of a session that is over is not walked again. */
-  #giveUp(item: BatchItem, nowMs: number): void {
-    this.#flight.drop(item);
-    this.#late.left(item, nowMs);
+    this.#account.stored(sinkSequence, nowMs);
   }
 
   #refuse(lane: SinkLaneState, failure: Failure, nowMs: number): void {
@@ -340,7 +292,7 @@ export class SinkWriter {
 
   #unsure(failure: Failure, chainBroken: boolean, nowMs: number, lost = false): void {
     if (this.#phase !== 'open') return;
-    const suspect = this.#round.careful ? this.#flight.suspect : undefined;
+    const suspect = this.#round.careful ? this.#account.flight.suspect : undefined;
     this.#failures++;
     this.#chainBroken = chainBroken && !this.#round.probing;
     this.#read(chainBroken && this.#failures < 20 ? 0 : retryDelayMs(this.#failures), lost);
@@ -355,32 +307,22 @@ export class SinkWriter {
 
   /** Everything in flight goes back to be walked again, in its old order, after the tail has been read. */
   #read(delayMs: number, lost = false): void {
-    for (const item of this.#flight.begun()) this.#round.release(item);
-    this.#flight.interrupt();
+    for (const item of this.#account.flight.begun()) this.#round.release(item);
+    this.#account.flight.interrupt();
     this.#phase = 'reading';
-    this.#reading = new TailReading(this.#completeUpTo);
-    this.#effects.push({ type: 'read', after: this.#completeUpTo, delayMs, lost });
+    this.#reading = new TailReading(this.#account.completeUpTo);
+    this.#effects.push({ type: 'read', after: this.#account.completeUpTo, delayMs, lost });
   }
 
   /** Knowledge is complete up to `lastSequence`: rewind what was in flight to what is stored, and go on. */
   #resume(lastSequence: number, nowMs: number): void {
-    if (lastSequence > this.#storedUpTo) this.#failures = 0;
+    if (lastSequence > this.#account.storedUpTo) this.#failures = 0;
     if (this.#reading.foreign && this.#chainBroken) this.#foreignAtMs = nowMs;
     if (this.#shared || (this.#reading.foreign && this.#chainBroken)) this.#setMode('id');
     this.#chainBroken = false;
-    for (const item of this.#flight.redo()) this.#round.rewind(item);
-    const orphans = this.#flight.removeRedo((item) => item.lane.session?.epoch !== item.epoch);
-    this.#storedUpTo = this.#completeUpTo = lastSequence;
+    this.#account.resume(lastSequence, nowMs);
     this.#lastProgressMs = nowMs;
     this.#phase = 'open';
-    for (const lane of this.#lanes.values()) {
-      lane.tip = lane.last?.position;
-      lane.accounted = lastSequence;
-    }
-    for (const item of orphans) {
-      this.#giveUp(item, nowMs);
-      this.#released(item.lane);
-    }
     this.#round.begin(lastSequence, nowMs);
     if (!this.#round.careful) this.#report(undefined);
   }
