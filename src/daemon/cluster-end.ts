@@ -7,7 +7,7 @@ import type { MemoryBudget } from '../lib/memory-budget.ts';
 import type { Metrics } from '../ops/metrics.ts';
 import type { GroupStatus, LaneStatus, LinkStatus, NatsStatus, PeerStatus } from '../ops/status.ts';
 import { grantsFor, sinkRights } from '../topology/grants.ts';
-import { groupOf } from '../topology/groups.ts';
+import { groupOf, isPeer } from '../topology/groups.ts';
 import { linkHash } from '../topology/lanes.ts';
 import type { PeerPlan, Plan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
@@ -18,6 +18,7 @@ import { groupStatus } from './group-status.ts';
 import { type DesiredLane, LaneSet } from './lane-set.ts';
 import { LearnedLinks } from './learned-links.ts';
 import { declarationFor, linksWith, ownLanes, verdictOf } from './links.ts';
+import { natsStatus } from './nats-status.ts';
 import { ownLinkStatus } from './own-link-status.ts';
 import { Peer } from './peer.ts';
 import { Roster } from './roster.ts';
@@ -32,6 +33,8 @@ const rosterMs = 60_000;
 
 export interface ClusterEndOptions {
   readonly plan: Plan;
+  /** How many versions of the file there were. */
+  readonly generation: number;
   readonly node: string;
   readonly version: string;
   readonly log: Logger;
@@ -64,18 +67,19 @@ export class ClusterEnd {
   /** What was last said to a peer of its links. */
   readonly #said = new WeakMap<Peer, string>();
   #plan: Plan;
-  #generation = 1;
+  #generation: number;
   #draining = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ClusterEndOptions) {
-    const { plan, node, log, metrics, memory } = options;
+    const { plan, generation, node, log, metrics, memory } = options;
     this.#options = options;
     this.#plan = plan;
+    this.#generation = generation;
     this.#log = log;
     const link = (name: string) => new NatsLink({ plan: plan.nats, name, log });
     this.#links = { control: link('control'), reader: link('reader'), writer: link('writer') };
-    const store = new ControlStore(this.#links.control, () => this.#keepAgain());
+    const store = new ControlStore(this.#links.control, () => this.keepAgain());
     this.#roster = new Roster(store, log, this.#stopped.signal);
     this.#learned = new LearnedLinks({
       store,
@@ -105,11 +109,6 @@ export class ClusterEnd {
     return this.#plan;
   }
 
-  /** True for a cluster that the file knows, by name or as a member of a group. */
-  knows(cluster: string): boolean {
-    return this.#plan.peers.some((peer) => peer.cluster === cluster) || groupOf(this.#plan, cluster) !== undefined;
-  }
-
   start(): void {
     for (const link of Object.values(this.#links)) link.start();
     this.#reconcilePeers();
@@ -122,7 +121,7 @@ export class ClusterEnd {
   /** What an earlier run knew: links run before their declarer is heard of, and members that are away are shown. */
   async #recall(): Promise<void> {
     await this.#learned.recall((peer) => {
-      if (!this.knows(peer)) return false;
+      if (!isPeer(this.#plan, peer)) return false;
       if (!this.#peers.has(peer)) this.#addPeer({ cluster: peer, dial: [] });
       return true;
     });
@@ -148,7 +147,8 @@ export class ClusterEnd {
 
   accept(channel: Channel): ChannelEvents | Failure {
     const { cluster } = channel.peer;
-    if (!this.knows(cluster)) return { reason: 'peer-unknown', detail: `${this.cluster} has no peer ${cluster}` };
+    if (!isPeer(this.#plan, cluster))
+      return { reason: 'peer-unknown', detail: `${this.cluster} has no peer ${cluster}` };
     if (this.#draining) return { reason: 'draining', detail: 'the daemon stops' };
     let peer = this.#peers.get(cluster);
     if (peer === undefined) {
@@ -171,12 +171,12 @@ export class ClusterEnd {
     await this.#lanes.drain(deadlineMs);
   }
 
-  /** First of two steps: the lanes end and peers are told. */
-  async end(): Promise<void> {
+  /** First of two steps: the lanes end, and peers are told why. */
+  async end(failure: Failure): Promise<void> {
     this.#draining = true;
     clearInterval(this.#timer);
     this.#noteMembers(true);
-    for (const peer of this.#peers.values()) peer.stop();
+    for (const peer of this.#peers.values()) peer.stop(failure);
     await Promise.all([this.#lanes.stop(), this.#roster.settle(graceMs), this.#learned.settle(graceMs)]);
     this.#stopped.abort();
   }
@@ -232,7 +232,7 @@ export class ClusterEnd {
 
   #removePeer(peer: Peer): void {
     const { cluster } = peer;
-    const stays = this.knows(cluster);
+    const stays = isPeer(this.#plan, cluster);
     this.#peers.delete(cluster);
     this.#verdicts.delete(cluster);
     if (!stays) this.#learned.forget(cluster);
@@ -320,7 +320,7 @@ export class ClusterEnd {
   }
 
   /** What was kept in the own cluster may be lost: it is written again, as far as it is known. */
-  #keepAgain(): void {
+  keepAgain(): void {
     this.#roster.keepAgain();
     this.#learned.keepAgain();
     this.#lanes.keepAgain();
@@ -336,17 +336,7 @@ export class ClusterEnd {
   }
 
   natsStatus(): NatsStatus {
-    const { control } = this.#links;
-    const { connection, failure } = control;
-    return {
-      connected: connection !== undefined,
-      sinceMs: control.sinceMs,
-      embedded: this.#plan.nats.embedded !== undefined,
-      ...(failure === undefined ? {} : { reason: failure.reason, detail: failure.detail }),
-      ...(connection === undefined
-        ? {}
-        : { server: connection.getServer(), version: connection.info?.version ?? 'unknown' }),
-    };
+    return natsStatus(this.#links.control, this.#plan);
   }
 
   laneStatus(nowMs: number): LaneStatus[] {

@@ -12,19 +12,21 @@ import { type CertificateFiles, clusterOfCertificate, openCertificates } from '.
 import { identityOf } from '../security/identity.ts';
 import { adoptable, diffPlans, pendingOptions } from '../topology/diff.ts';
 import { endpointText } from '../topology/endpoint.ts';
+import { isPeer } from '../topology/groups.ts';
 import { loadTopology } from '../topology/load.ts';
 import type { Address, PeerPlan, Plan } from '../topology/plan.ts';
 import { formatProblem } from '../topology/problem.ts';
-import type { Channel, Dialer, Listener } from '../transport/channel.ts';
+import type { Dialer, Listener } from '../transport/channel.ts';
 import { createDialer } from '../transport/grpc-client.ts';
 import { startListener } from '../transport/grpc-server.ts';
-import { createMemoryDialer } from '../transport/memory-dialer.ts';
 import { type Failure, FailureError, type Reason } from '../wire/reasons.ts';
-import { ClusterEnd, graceMs, maxFrameBytes } from './cluster-end.ts';
+import { graceMs, maxFrameBytes } from './cluster-end.ts';
+import { Ends } from './ends.ts';
 import { memoryBytes, openMemoryBudget } from './memory.ts';
 import type { RotationOptions } from './rotation.ts';
-import { servedPlan } from './served.ts';
 import { TopologyWatch } from './topology-watch.ts';
+
+const stopping: Failure = { reason: 'draining', detail: 'the daemon stops' };
 
 export interface DaemonOptions {
   readonly log: Logger;
@@ -68,11 +70,7 @@ class RunningDaemon implements Daemon {
   readonly #eventLoop = monitorEventLoopDelay({ resolution: 20 });
   /** For the records that all ends hold. */
   readonly #memory: MemoryBudget;
-  readonly #main: ClusterEnd;
-  /** Clusters besides the own one that this daemon serves, by name. */
-  readonly #served = new Map<string, ClusterEnd>();
-  /** Ends that the file lost, until they have ended. */
-  readonly #ending = new Set<Promise<void>>();
+  readonly #ends: Ends;
   /** Connections that were not taken, by reason. */
   readonly #refused = new Map<Reason, number>();
   #plan: Plan;
@@ -95,8 +93,9 @@ class RunningDaemon implements Daemon {
     this.#version = version;
     this.#metrics = createMetrics({ version });
     this.#memory = openMemoryBudget(plan.memoryBytes);
-    this.#main = new ClusterEnd({
+    this.#ends = new Ends({
       plan,
+      generation: this.#generation,
       node: this.#node,
       version,
       log: this.#log,
@@ -123,11 +122,10 @@ class RunningDaemon implements Daemon {
     this.#certs = await openCertificates(tls, { trustDomain, cluster });
     const { failure, current } = this.#certs;
     if (current === undefined && failure !== undefined) throw new FailureError(failure.reason, failure.detail);
-    this.#certs.subscribe(() => this.#main.retryPeers());
+    this.#certs.subscribe(() => this.#ends.main.retryPeers());
     await this.#startEmbedded();
-    this.#reconcileServed();
     await this.#startListener();
-    this.#main.start();
+    this.#ends.start();
     this.#watch = new TopologyWatch({ file, changed: () => this.reload() });
     this.#ready = true;
     const listen = this.#listener?.address;
@@ -166,8 +164,8 @@ class RunningDaemon implements Daemon {
       certs: this.#certs!,
       identify: identityOf,
       trustDomain,
-      knownPeer: (cluster) => this.#main.knows(cluster),
-      accept: (channel) => this.#main.accept(channel),
+      knownPeer: (cluster) => isPeer(this.#plan, cluster),
+      accept: (channel) => this.#ends.main.accept(channel),
       maxFrameBytes,
       onRefused: (failure, remote) => {
         this.#refused.set(failure.reason, (this.#refused.get(failure.reason) ?? 0) + 1);
@@ -178,61 +176,11 @@ class RunningDaemon implements Daemon {
   }
 
   #dialer(peer: PeerPlan): Dialer | undefined {
-    if (peer.nats !== undefined) return this.#inside(this.#plan.cluster, peer.cluster);
     if (peer.dial.length === 0) return undefined;
     const expect = { trustDomain: this.#plan.trustDomain, cluster: peer.cluster };
     const { dial: addresses, proxy } = peer;
     const road = { addresses, ...(proxy === undefined ? {} : { proxy }) };
     return createDialer({ ...road, expect, certs: this.#certs!, identify: identityOf, maxFrameBytes });
-  }
-
-  /** The way to a cluster that is served here. */
-  #inside(self: string, cluster: string): Dialer {
-    const down: Failure = { reason: 'unreachable', detail: `${cluster} is not served at the moment` };
-    const accept = (channel: Channel) => this.#served.get(cluster)?.accept(channel) ?? down;
-    return createMemoryDialer({ self, peer: cluster, trustDomain: this.#plan.trustDomain, accept });
-  }
-
-  /** Ends of the clusters that the file has this daemon serve: made, changed, ended. */
-  #reconcileServed(): void {
-    const wanted = new Map(this.#plan.peers.flatMap((peer) => (peer.nats === undefined ? [] : [[peer.cluster, peer]])));
-    for (const [cluster, end] of this.#served) {
-      const peer = wanted.get(cluster);
-      if (peer !== undefined && JSON.stringify(peer.nats) === JSON.stringify(end.plan.nats)) {
-        end.apply(servedPlan(this.#plan, peer), this.#generation);
-        continue;
-      }
-      this.#served.delete(cluster);
-      const ending = end
-        .end()
-        .then(() => end.close())
-        .finally(() => this.#ending.delete(ending));
-      this.#ending.add(ending);
-    }
-    for (const [cluster, peer] of wanted) {
-      if (this.#served.has(cluster)) continue;
-      const end = new ClusterEnd({
-        plan: servedPlan(this.#plan, peer),
-        node: this.#node,
-        version: this.#version,
-        log: this.#log.child({ served: cluster }),
-        metrics: this.#metrics,
-        memory: this.#memory,
-        // Of two that are served, the lower name dials. Which are served by then, the present file says.
-        dialer: (other) =>
-          cluster < other.cluster && this.#serves(other.cluster) ? this.#inside(cluster, other.cluster) : undefined,
-      });
-      this.#served.set(cluster, end);
-      end.start();
-    }
-  }
-
-  #serves(cluster: string): boolean {
-    return this.#plan.peers.some((peer) => peer.cluster === cluster && peer.nats !== undefined);
-  }
-
-  #ends(): ClusterEnd[] {
-    return [this.#main, ...this.#served.values()];
   }
 
   reload(): void {
@@ -267,25 +215,23 @@ class RunningDaemon implements Daemon {
       ...diffPlans(before, this.#plan),
       ...(pending.length === 0 ? {} : { pending }),
     });
-    // The served clusters first: what is new there has to be known when the lanes to it start.
-    this.#reconcileServed();
-    this.#main.apply(this.#plan, this.#generation);
+    this.#ends.apply(this.#plan, this.#generation);
     this.#listener?.recheck();
   }
 
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
-    this.#listener?.refuseNew({ reason: 'draining', detail: 'the daemon stops' });
-    await Promise.all(this.#ends().map((end) => end.drain(deadlineMs)));
+    this.#listener?.refuseNew(stopping);
+    await this.#ends.drain(deadlineMs);
   }
 
   async stop(): Promise<void> {
     this.#draining = true;
     this.#ready = false;
     this.#watch?.close();
-    await Promise.all(this.#ends().map((end) => end.end()));
+    await this.#ends.end(stopping);
     this.#stopped.abort();
-    await Promise.all([this.#listener?.stop(graceMs), ...this.#ends().map((end) => end.close()), ...this.#ending]);
+    await Promise.all([this.#listener?.stop(graceMs), this.#ends.close()]);
     await this.#embedded?.stop();
     this.#certs?.close();
     await this.#monitor?.stop();
@@ -298,7 +244,7 @@ class RunningDaemon implements Daemon {
     const listen = this.#listener?.address;
     const notAfterMs = this.#certs?.notAfterMs;
     const delayMs = this.#eventLoop.percentile(99) / 1e6;
-    const main = this.#main;
+    const { main } = this.#ends;
     const failure = this.#embeddedFailure;
     return {
       cluster,
@@ -317,11 +263,11 @@ class RunningDaemon implements Daemon {
       ready: this.#ready,
       draining: this.#draining,
       nats: { ...main.natsStatus(), ...(failure === undefined ? {} : failure) },
-      served: [...this.#served.values()].map((end) => ({ cluster: end.cluster, ...end.natsStatus() })),
+      served: this.#ends.servedStatus(),
       peers: main.peerStatus(),
       groups: main.groupStatus(),
       links: main.linkStatus(),
-      lanes: this.#ends().flatMap((end) => end.laneStatus(nowMs)),
+      lanes: this.#ends.laneStatus(nowMs),
       memory: {
         rssBytes: process.memoryUsage.rss(),
         budgetBytes: this.#memory.bytes,

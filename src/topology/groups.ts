@@ -41,6 +41,11 @@ export function groupOf({ peers, groups }: Peers, cluster: string): GroupPlan | 
   return groups.find((group) => inGroup(group, cluster));
 }
 
+/** True for a cluster that the file knows, by name or as a member of a group. */
+export function isPeer(peers: Peers, cluster: string): boolean {
+  return peers.peers.some((peer) => peer.cluster === cluster) || groupOf(peers, cluster) !== undefined;
+}
+
 /** True if the cluster's name fits the group. */
 export function inGroup({ match, except }: GroupPlan, cluster: string): boolean {
   return nameMatches(match, cluster) && !except.includes(cluster);
