@@ -51,7 +51,7 @@ export const recordings: readonly Recording[] = [
 
 /** The payload of a record of a recorded sender. The newer peer sends those of version 2. */
 export const recordedPayload = (version: number, position: number): string =>
-  `record ${position} of version ${Math.min(version, 2)}`;
+  `record ${position} of version ${version === newer.version ? 2 : version}`;
 
 /** The frame with other values in some fields of its message, by number, and everything else as it was. */
 export function altered(frame: Buffer, values: Readonly<Record<number, number | Buffer>>): Buffer {
