@@ -21,6 +21,8 @@ export interface DrivenRecord {
   readonly subject: string;
   readonly payload: Buffer;
   readonly headers?: Buffer;
+  /** When its source stored it, Unix seconds. Default: long ago. */
+  readonly seconds?: number;
 }
 
 /** A lane that yields records 1, 2, 3 and so on, from behind the cursor that the sink has. */
@@ -142,8 +144,8 @@ export class SinkDriver {
   #batch(feed: Feed): void {
     const builder = new BatchBuilder('inc', feed.fed, 1 << 20);
     while (feed.fed < feed.total && builder.count < batchRecords) {
-      const { subject, payload, headers = none } = feed.lane.record(feed.fed + 1);
-      if (!builder.append(feed.fed + 1, 1_700_000_000, feed.fed, Buffer.from(subject), headers, payload)) break;
+      const { subject, payload, headers = none, seconds = 1_700_000_000 } = feed.lane.record(feed.fed + 1);
+      if (!builder.append(feed.fed + 1, seconds, feed.fed, Buffer.from(subject), headers, payload)) break;
       feed.fed++;
     }
     feed.batches++;

@@ -16,6 +16,9 @@ export interface StreamInfo {
     readonly discard?: 'old' | 'new';
     readonly no_ack?: boolean;
     readonly sealed?: boolean;
+    readonly allow_msg_ttl?: boolean;
+    readonly allow_rollup_hdrs?: boolean;
+    readonly allow_msg_counter?: boolean;
     readonly mirror?: unknown;
     readonly sources?: readonly { readonly name: string; readonly external?: { readonly api: string } | null }[] | null;
   };

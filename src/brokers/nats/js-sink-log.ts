@@ -8,6 +8,7 @@ import { messageAt, type StoredMessage, streamInfo } from './api.ts';
 import { AppendAnswers } from './append-answers.ts';
 import { inboxPrefix, type NatsLink } from './connection.ts';
 import { natsFailure } from './errors.ts';
+import { headerTarget, plainTarget } from './header-policy.ts';
 import { isUnderItsId, provenanceFault, readTail, sinkHeaders } from './provenance.ts';
 import { RawHeaders } from './raw-message.ts';
 import { sinkFacts } from './sink-facts.ts';
@@ -42,6 +43,8 @@ export class JetStreamSinkLog implements Sink {
   #subscribedTo: NatsConnection | undefined;
   /** Subjects of the stream, once they are known. */
   #subjects: readonly string[] | undefined;
+  /** What it makes of reserved headers, once that is known. */
+  #target = plainTarget;
   readonly #closing = new AbortController();
 
   constructor(options: JetStreamSinkLogOptions) {
@@ -112,7 +115,7 @@ export class JetStreamSinkLog implements Sink {
         detail: `stream ${this.#options.stream} has no subject ${subject}`,
       });
     const labels = { lane: lane.id, source: `${lane.from}/${lane.sourceStream}`, place: this.#place };
-    const headers = sinkHeaders(view, labels, incarnation, previous, expectLast);
+    const headers = sinkHeaders(view, labels, incarnation, previous, expectLast, this.#target);
     const payload = view.buffer.subarray(view.payloadStart, view.payloadEnd);
     const max = connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
     if (headers.length > maxHeaderBytes) {
@@ -158,6 +161,7 @@ export class JetStreamSinkLog implements Sink {
     const { link, stream } = this.#options;
     const info = await named(() => streamInfo(link.require(), link.api, stream));
     this.#subjects = info.config.subjects ?? [];
+    this.#target = headerTarget(info.config);
     return sinkFacts(info);
   }
 

@@ -1,9 +1,10 @@
 import { originTime } from '../../dedupe/origin-index.ts';
 import type { RecordView } from '../../wire/record-view.ts';
 import type { TailRecord } from '../broker.ts';
+import { type HeaderTarget, plainTarget, storedLine } from './header-policy.ts';
 
 /**
- * Causeway's own headers, and what becomes of those that NATS reserves.
+ * Causeway's own headers. What becomes of those that NATS reserves stands in header-policy.ts.
  *
  * - `Causeway-Origin: cluster/stream/incarnation/sequence/time` the identity, kept through every hop (time in Unix nanoseconds)
  * - `Causeway-Lane: link/from/to;incarnation.sequence;previous[;seconds.nanos]` the position on the last lane, the sequence of the
@@ -19,17 +20,13 @@ const atKey = 'Causeway-At';
 const chainKey = 'Nats-Expected-Last-Sequence';
 const idKey = 'Nats-Msg-Id';
 const ours = Buffer.from('Causeway-');
-const firstLine = 'NATS/1.0\r\n';
+const version = 'NATS/1.0';
+const firstLine = `${version}\r\n`;
 const blockEnd = '\r\n\r\n';
 const beyondAscii = /[\x80-\xff]/;
 
 /** Something in a block may have to be stripped or renamed. */
-const suspicious = /\n(?:nats-|causeway-)/i;
-/** Reserved headers whose meaning ends with the stream they were written to. */
-const stripped =
-  /^nats-(expected-|batch-|stream$|subject$|sequence$|last-sequence$|time-stamp$|num-pending$|msg-size$|required-api-level$)/i;
-/** Application headers under the reserved prefix that travel as they are. */
-const kept = /^nats-(service-|request-info$|trace-dest$|trace-only$)/i;
+const suspicious = /\n(?:Nats-|Causeway-)/;
 
 /** The headers of a record as they travel, and where it came from if the record's own headers prove it. */
 export interface Provenance {
@@ -80,7 +77,13 @@ export function readProvenance(block: Buffer, place: string, sequence: number): 
   const proven = at === `${place}/${sequence}` || at === `${place}/-`;
   // On a record of ours these two are ours too.
   const rest = splitLines(text).filter(([key]) => !isOurs(key) && !(proven && (key === idKey || key === chainKey)));
-  const headers = rest.length === 0 ? none : joinLines(rest);
+  const empty = rest.length === 0 && text.startsWith(firstLine);
+  const headers = empty
+    ? none
+    : joinLines(
+        text,
+        rest.map(([, line]) => line),
+      );
   const identity = headerValue(text, originKey);
   if (!proven || identity === undefined) return { headers };
   const path = headerValue(text, pathKey);
@@ -145,8 +148,8 @@ export interface LaneLabels {
 }
 
 /**
- * The header block of a record as it is appended: the block it travelled with, and ours. `sinkSequence` is where the chain puts it;
- * absent in id mode, where the record carries its identity as message id instead.
+ * The header block of a record as it is appended: the block it travelled with, as `target` takes it, and ours. `expectLast` is the sequence
+ * that the chain puts it behind; absent in id mode, where the record carries its identity as message id instead.
  */
 export function sinkHeaders(
   view: RecordView,
@@ -154,6 +157,7 @@ export function sinkHeaders(
   incarnation: string,
   previous: number,
   expectLast: number | undefined,
+  target: HeaderTarget = plainTarget,
 ): Buffer {
   const nanos = String(view.nanos).padStart(9, '0');
   const relayed = view.identityEnd > view.identityStart;
@@ -163,7 +167,7 @@ export function sinkHeaders(
   // Ours come first: servers up to 2.10 look for their own headers by the first place where the name occurs, be it inside
   // another header's value, and then take the header for absent.
   let text =
-    `${firstLine}${expectLast === undefined ? `${idKey}: ${messageIdOf(origin)}` : `${chainKey}: ${expectLast}`}\r\n` +
+    `${expectLast === undefined ? `${idKey}: ${messageIdOf(origin)}` : `${chainKey}: ${expectLast}`}\r\n` +
     `${laneKey}: ${labels.lane};${incarnation}.${view.sequence};${previous}${relayed ? `;${view.seconds}.${nanos}` : ''}\r\n` +
     `${originKey}: ${origin}\r\n` +
     `${atKey}: ${labels.place}/${expectLast === undefined ? '-' : expectLast + 1}\r\n`;
@@ -171,27 +175,31 @@ export function sinkHeaders(
     const path = view.buffer.toString('utf8', view.pathStart, view.pathEnd);
     text += `${pathKey}: ${path === '' ? '' : `${path},`}${labels.source}\r\n`;
   }
-  if (view.headersEnd === view.headersStart) return Buffer.from(`${text}\r\n`);
-  const block = carried(view.buffer.subarray(view.headersStart, view.headersEnd));
+  if (view.headersEnd === view.headersStart) return Buffer.from(`${firstLine}${text}\r\n`);
+  const block = carried(view, target);
+  // Its first line may have a status, which is the application's too.
   const restAt = block.indexOf('\r\n') + 2;
   const size = Buffer.byteLength(text);
-  const result = Buffer.allocUnsafe(size + block.length - restAt);
-  result.write(text);
-  block.copy(result, size, restAt);
+  const result = Buffer.allocUnsafe(size + block.length);
+  block.copy(result, 0, 0, restAt);
+  result.write(text, restAt);
+  block.copy(result, restAt + size, restAt);
   return result;
 }
 
-/** Applies the policy for reserved headers: strip what belongs to another stream, carry the rest under a name of ours. */
-function carried(block: Buffer): Buffer {
+/** The block that a record travelled with, as it is stored. */
+function carried(view: RecordView, target: HeaderTarget): Buffer {
+  const block = view.buffer.subarray(view.headersStart, view.headersEnd);
   const text = block.toString('latin1');
-  if (text.endsWith(blockEnd) && !suspicious.test(text)) return block;
-  const lines: [string, string][] = [];
+  if (text.startsWith(version) && text.endsWith(blockEnd) && !suspicious.test(text)) return block;
+  const ageSeconds = () => Math.max(0, Math.floor(Date.now() / 1000) - view.seconds);
+  const lines: string[] = [];
   for (const [key, line] of splitLines(text)) {
-    const renamed = /^nats-/i.test(key) && !kept.test(key) ? `Causeway-${key.slice(5)}` : key;
-    if (isOurs(renamed) || (renamed !== key && stripped.test(key))) continue;
-    lines.push([renamed, `${renamed}${line.slice(key.length)}`]);
+    const stored = storedLine(key, line, target, ageSeconds);
+    // Nothing passes for ours, not even under its new name.
+    if (stored !== undefined && !isOurs(stored.slice(0, stored.indexOf(':')))) lines.push(stored);
   }
-  return joinLines(lines);
+  return joinLines(text, lines);
 }
 
 /** Key and whole line of each header of a block as latin1 text, in order; keys may repeat. */
@@ -205,8 +213,11 @@ function splitLines(text: string): [key: string, line: string][] {
   return lines;
 }
 
-function joinLines(lines: readonly (readonly [string, string])[]): Buffer {
-  return Buffer.from(`${firstLine}${lines.map(([, line]) => `${line}\r\n`).join('')}\r\n`, 'latin1');
+/** The block with other lines. */
+function joinLines(text: string, lines: readonly string[]): Buffer {
+  const end = text.indexOf('\r\n');
+  const first = text.startsWith(version) && end > 0 ? text.slice(0, end + 2) : firstLine;
+  return Buffer.from(`${first}${lines.map((line) => `${line}\r\n`).join('')}\r\n`, 'latin1');
 }
 
 /** The first value of a header in a block as latin1 text. */

@@ -21,6 +21,7 @@ function unsuitable(config: StreamInfo['config']): string | undefined {
   if (config.retention !== 'limits') return `has ${config.retention} retention; only limits can be written`;
   if (config.mirror !== undefined) return 'is a mirror, which takes no messages';
   if (config.sealed === true) return 'is sealed';
+  if (config.allow_msg_counter === true) return 'takes nothing but counters (allow_msg_counter)';
   if (config.no_ack === true) return 'does not acknowledge (no_ack)';
   return (config.max_msgs_per_subject ?? -1) > 0
     ? 'limits messages per subject, so that records vanish before they can be found again'
