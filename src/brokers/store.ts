@@ -96,6 +96,8 @@ export interface SinkStore {
 
 /** What a daemon keeps in its own cluster, and nowhere else (I8). Every method throws FailureError. */
 export interface Store extends SinkStore {
+  /** The ledger of gaps, in the order they were entered; empty where there is none. */
+  gaps(): Promise<readonly LedgerEntry[]>;
   /** The declarations of peers as they were last accepted, by peer. */
   learned(): Promise<ReadonlyMap<string, readonly string[]>>;
   saveLearned(peer: string, links: readonly string[]): Promise<void>;

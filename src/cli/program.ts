@@ -5,6 +5,7 @@ import { checkCommand } from './check.ts';
 import { type Cli, CliError, type CliHost } from './cli.ts';
 import { demoCommand } from './demo.ts';
 import { type ExitCode, exitCodes } from './exit-codes.ts';
+import { gapsCommand } from './gaps.ts';
 import { graphCommand } from './graph.ts';
 import { initCommand } from './init.ts';
 import { permissionsCommand } from './permissions.ts';
@@ -21,6 +22,7 @@ const commands: readonly ((cli: Cli) => Command)[] = [
   permissionsCommand,
   certsCommand,
   statusCommand,
+  gapsCommand,
   schemaCommand,
   demoCommand,
 ];
@@ -51,7 +53,7 @@ export async function runCli(args: readonly string[], host: CliHost): Promise<Ex
       writeErr: (text) => host.err(text),
       outputError: (text, write) => write(text.replace(/^error:/, `${host.name}:`)),
     });
-  for (const make of commands) program.addCommand(withHelp(make(cli).copyInheritedSettings(program), host.name));
+  for (const make of commands) adopt(make(cli), program, host.name);
   try {
     await program.parseAsync(args, { from: 'user' });
     return code;
@@ -60,10 +62,16 @@ export async function runCli(args: readonly string[], host: CliHost): Promise<Ex
   }
 }
 
-function withHelp(command: Command, program: string): Command {
-  return command
+/** Puts a command under its parent, and its own commands (`gaps list`) under it. */
+function adopt(command: Command, parent: Command, line: string): void {
+  const own = `${line} ${command.name()}`;
+  command
+    .copyInheritedSettings(parent)
     .helpOption('-h, --help', 'show this help')
-    .showHelpAfterError(`See: ${program} ${command.name()} --help`);
+    .helpCommand(false)
+    .showHelpAfterError(`See: ${own} --help`);
+  if (!parent.commands.includes(command)) parent.addCommand(command);
+  for (const inner of command.commands) adopt(inner, command, own);
 }
 
 function explain(thrown: unknown, host: CliHost): ExitCode {

@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { logLevels } from '../lib/logger.ts';
 import { createLogger, isLogLevel, type RootLogger } from '../ops/log.ts';
@@ -9,10 +8,9 @@ import { formatProblem, quote } from '../topology/problem.ts';
 import { parseDurationMs } from './arguments.ts';
 import { checkCertificateFiles } from './check-certificates.ts';
 import { type Cli, CliError } from './cli.ts';
+import { chooseFile, defaultFile } from './config-file.ts';
 import { exitCodes } from './exit-codes.ts';
 import { type Served, serve } from './serve.ts';
-
-const defaultFile = '/etc/causeway/topology.yaml';
 
 const help = `
 The file is FILE, or --config, or CAUSEWAY_CONFIG, or ${defaultFile}.
@@ -43,14 +41,6 @@ export function runCommand(cli: Cli): Command {
     .action(async (file: string | undefined, options: RunOptions) => {
       await run(cli, chooseFile(cli, file, options.config), options.drainTimeout);
     });
-}
-
-function chooseFile(cli: Cli, argument: string | undefined, option: string | undefined): string {
-  if (argument !== undefined && option !== undefined && resolve(argument) !== resolve(option)) {
-    throw new CliError(exitCodes.usage, `two files were given: ${argument} and --config ${option}`);
-  }
-  // An empty variable is what is left of one that somebody forgot to set.
-  return argument ?? option ?? (cli.env.CAUSEWAY_CONFIG || defaultFile);
 }
 
 /** JSON by default, lines for people on a terminal. */

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { NatsLink } from '../brokers/nats/connection.ts';
 import { ControlStore } from '../brokers/nats/control-store.ts';
 import { NatsBroker, type NatsLinks } from '../brokers/nats/nats-broker.ts';
+import type { Store } from '../brokers/store.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MemoryBudget } from '../lib/memory-budget.ts';
 import type { Metrics } from '../ops/metrics.ts';
@@ -55,6 +56,7 @@ export class ClusterEnd {
   readonly #options: ClusterEndOptions;
   readonly #log: Logger;
   readonly #stopped = new AbortController();
+  readonly store: Store;
   readonly #links: NatsLinks;
   readonly #roster: Roster;
   readonly #lanes: LaneSet;
@@ -80,6 +82,7 @@ export class ClusterEnd {
     const link = (name: string) => new NatsLink({ plan: plan.nats, name, log });
     this.#links = { control: link('control'), reader: link('reader'), writer: link('writer') };
     const store = new ControlStore(this.#links.control, () => this.keepAgain());
+    this.store = store;
     this.#roster = new Roster(store, log, this.#stopped.signal);
     this.#learned = new LearnedLinks({
       store,

@@ -5,6 +5,7 @@ import { EmbeddedServer } from '../brokers/nats/embedded.ts';
 import { newest } from '../brokers/nats/server-binary.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MemoryBudget } from '../lib/memory-budget.ts';
+import { type Admin, startAdmin } from '../ops/admin.ts';
 import { createMetrics, type Metrics } from '../ops/metrics.ts';
 import { type Monitor, startMonitor } from '../ops/monitor.ts';
 import type { DaemonStatus } from '../ops/status.ts';
@@ -20,6 +21,7 @@ import type { Dialer, Listener } from '../transport/channel.ts';
 import { createDialer } from '../transport/grpc-client.ts';
 import { startListener } from '../transport/grpc-server.ts';
 import { type Failure, FailureError, type Reason } from '../wire/reasons.ts';
+import { adminVerbs } from './admin-verbs.ts';
 import { graceMs, maxFrameBytes } from './cluster-end.ts';
 import { Ends } from './ends.ts';
 import { memoryBytes, openMemoryBudget } from './memory.ts';
@@ -84,6 +86,7 @@ class RunningDaemon implements Daemon {
   #embeddedFailure: Failure | undefined;
   #listener: Listener | undefined;
   #monitor: Monitor | undefined;
+  #admin: Admin | undefined;
   #ready = false;
   #draining = false;
 
@@ -125,6 +128,7 @@ class RunningDaemon implements Daemon {
     this.#certs.subscribe(() => this.#ends.main.retryPeers());
     await this.#startEmbedded();
     await this.#startListener();
+    await this.#startAdmin();
     this.#ends.start();
     this.#watch = new TopologyWatch({ file, changed: () => this.reload() });
     this.#ready = true;
@@ -173,6 +177,13 @@ class RunningDaemon implements Daemon {
       },
       onDefect: (detail) => this.#log.warn('transport-defect', { detail }),
     });
+  }
+
+  async #startAdmin(): Promise<void> {
+    const { admin } = this.#plan;
+    if (admin === undefined) return;
+    const verbs = adminVerbs({ ends: () => this.#ends.all() });
+    this.#admin = await startAdmin({ socket: admin.socket, verbs, log: this.#log });
   }
 
   #dialer(peer: PeerPlan): Dialer | undefined {
@@ -229,6 +240,7 @@ class RunningDaemon implements Daemon {
     this.#draining = true;
     this.#ready = false;
     this.#watch?.close();
+    await this.#admin?.stop();
     await this.#ends.end(stopping);
     this.#stopped.abort();
     await Promise.all([this.#listener?.stop(graceMs), this.#ends.close()]);

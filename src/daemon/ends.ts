@@ -58,17 +58,17 @@ export class Ends {
   }
 
   async drain(deadlineMs: number): Promise<void> {
-    await Promise.all(this.#all().map((end) => end.drain(deadlineMs)));
+    await Promise.all(this.all().map((end) => end.drain(deadlineMs)));
   }
 
   /** First of two steps: the lanes end, and peers are told why. */
   async end(failure: Failure): Promise<void> {
-    await Promise.all(this.#all().map((end) => end.end(failure)));
+    await Promise.all(this.all().map((end) => end.end(failure)));
   }
 
   /** Second step: after the peers had time to hear it. */
   async close(): Promise<void> {
-    await Promise.all([...this.#all().map((end) => end.close()), ...this.#ending]);
+    await Promise.all([...this.all().map((end) => end.close()), ...this.#ending]);
   }
 
   servedStatus(): (NatsStatus & { readonly cluster: string })[] {
@@ -76,10 +76,11 @@ export class Ends {
   }
 
   laneStatus(nowMs: number): LaneStatus[] {
-    return this.#all().flatMap((end) => end.laneStatus(nowMs));
+    return this.all().flatMap((end) => end.laneStatus(nowMs));
   }
 
-  #all(): ClusterEnd[] {
+  /** Those that there are by now. */
+  all(): ClusterEnd[] {
     return [this.main, ...this.#served.values()];
   }
 

@@ -62,7 +62,9 @@ export function createLogger(options: LogOptions = {}): RootLogger {
       const line = renamed(redactFields(fields));
       const at = new Date().toISOString();
       const writeHeld = (suppressed: number): void => sink[level]({ ...line, at, suppressed }, event);
-      if (limiter.offer(`${event} ${subject(line)}`, writeHeld) === 'write') sink[level](line, event);
+      // Of what somebody changed nothing is left out.
+      if (event === 'audit' || limiter.offer(`${event} ${subject(line)}`, writeHeld) === 'write')
+        sink[level](line, event);
     } catch (thrown) {
       // A field that cannot even be looked at (a getter that throws) is no reason to fail whoever reports it.
       sink.error({ of: event, message: String(thrown) }, 'log-failed');

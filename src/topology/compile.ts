@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path';
+import { adminFaults } from './admin-rules.ts';
 import { createFaults } from './create-rules.ts';
 import { explainIssues, valueAt } from './explain.ts';
 import { parseAddress, parseBytes, parseDuration, parseSocketPath, startWords } from './leaves.ts';
@@ -41,7 +42,7 @@ export function compile(value: unknown, file: string, hash: string, nameless?: F
   const { cluster } = parsed.data;
   if (typeof cluster !== 'string') throw new Error('the name of the cluster is to be put in before this');
   const plan = planOf({ ...parsed.data, cluster }, file, hash);
-  const beyond = memoryFaults(plan);
+  const beyond = [...memoryFaults(plan), ...adminFaults(plan)];
   return beyond.length > 0 ? { ok: false, faults: beyond } : { ok: true, plan: freeze(plan) };
 }
 
@@ -70,6 +71,7 @@ function planOf(data: TopologyFile & { readonly cluster: string }, file: string,
     nats: natsPlan(data.nats, absolute),
     ...(data.listen === undefined ? {} : { listen: endpointOf(data.listen, absolute) }),
     monitor: addressOf(data.monitor),
+    ...(data.admin === undefined ? {} : { admin: { socket: absolute(data.admin.socket) } }),
     ...(data.memory === undefined ? {} : { memoryBytes: checked(parseBytes(data.memory)) }),
     peers: entries.flatMap(([cluster, peer]) => (peer.match === undefined ? [peerPlan(cluster, peer, absolute)] : [])),
     groups: entries.flatMap(([name, peer]) => (peer.match === undefined ? [] : [groupPlan(name, peer, peer.match)])),

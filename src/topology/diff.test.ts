@@ -61,8 +61,10 @@ describe('a plan that a running daemon takes over', () => {
     expect(pendingOptions(plan, { ...plan, links: [], peers: [], grants: [] })).toEqual([]);
   });
 
-  it('does not begin to listen', () => {
-    expect(pendingOptions(rest, plan)).toEqual(['listen']);
-    expect('listen' in adoptable(rest, plan)).toBe(false);
+  it('does not begin to listen, nor to take commands', () => {
+    const more = { ...plan, admin: { socket: '/run/admin.sock' } };
+    expect(pendingOptions(rest, more)).toEqual(['listen', 'admin']);
+    expect(adoptable(rest, more)).toEqual(rest);
+    expect(adoptable(more, rest)).toEqual(more);
   });
 });

@@ -35,7 +35,19 @@ export function subjectsOf(plans: readonly Plan[], problems: readonly Problem[])
 /** Where the parts of a file begin, in reading order. */
 function anchorsOf(plan: Plan): Anchor[] {
   const { cluster, peers, groups, links } = plan;
-  const whole = ['cluster', 'trustDomain', 'tls', 'nats', 'listen', 'monitor', 'memory', 'peers', 'links', 'grants'];
+  const whole = [
+    'cluster',
+    'trustDomain',
+    'tls',
+    'nats',
+    'listen',
+    'monitor',
+    'admin',
+    'memory',
+    'peers',
+    'links',
+    'grants',
+  ];
   const parts: (Subject & { readonly path: Path })[] = [
     ...whole.map((key) => ({ on: 'cluster', cluster, path: [key] }) as const),
     ...[...peers.map((peer) => peer.cluster), ...groups.map((group) => group.name)].map(

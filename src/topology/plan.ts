@@ -145,6 +145,8 @@ export interface Plan {
   /** Absent on a daemon that only dials. */
   readonly listen?: Endpoint;
   readonly monitor: Address;
+  /** Where the running daemon takes commands; absent: nowhere. The path is absolute. */
+  readonly admin?: { readonly socket: string };
   /** For the records that the process holds; absent: as the machine or container allows. */
   readonly memoryBytes?: number;
   readonly peers: readonly PeerPlan[];

@@ -31,6 +31,7 @@ import { identityTemplate } from './subjects.ts';
 /** Default of `nats.embedded.port`. */
 export const embeddedPort = 4222;
 export const monitorAddress = '127.0.0.1:7444';
+const adminSocket = 'run/admin.sock';
 
 const port = z
   .int()
@@ -323,6 +324,15 @@ export const topologyFile = z
       .describe('Address of the read-only HTTP endpoints: health, metrics, status.')
       .meta({ examples: [monitorAddress] })
       .default(monitorAddress),
+    admin: z
+      .strictObject({
+        socket: path
+          .describe('Path of the unix socket for commands to the running daemon; made with mode 0600.')
+          .meta({ examples: [adminSocket] }),
+      })
+      .describe('Where the running daemon takes commands, as `causeway gaps`. Left out: nowhere.')
+      .meta({ title: 'the admin socket', examples: [{ socket: adminSocket }] })
+      .optional(),
     memory: byteSize
       .describe(
         'Memory for the records that this daemon holds, divided among all its lanes. Left out: a quarter of what the machine or container has, at most 1GiB.',

@@ -71,6 +71,9 @@ ${listen === undefined ? `#listen: ${defaultListen}` : `listen: ${scalar(listen)
 # Health, metrics and the status page, to read only. A second daemon on this machine needs another port.
 ${monitor === undefined ? `#monitor: ${monitorAddress}` : `monitor: ${scalar(monitor)}`}
 
+# Where this daemon takes commands, such as causeway gaps list: a unix socket of its own user.
+admin: { socket: ${flow(`run/${cluster}.sock`)} }
+
 # Memory for records on their way, of all links together. Left out: a quarter of what there is, at most 1GiB.
 #memory: 256MiB
 

@@ -51,15 +51,15 @@ test('the files of the five-minute example are those of topologies/pair', () => 
 });
 
 /** Options of a command, from its own help; undefined if there is no such command. */
-async function optionsOf(command: string): Promise<ReadonlySet<string> | undefined> {
+async function optionsOf(...command: readonly string[]): Promise<ReadonlySet<string> | undefined> {
   let text = '';
   const write = (part: string): void => {
     text += part;
   };
   const host = { name: 'causeway', version: '1', env: {}, stderrIsTerminal: false, stdoutColumns: () => undefined };
-  await runCli([command, '--help'], { ...host, out: write, err: write, signals: new EventEmitter() });
+  await runCli([...command, '--help'], { ...host, out: write, err: write, signals: new EventEmitter() });
   // For a word that is none of its commands it shows the help of the whole.
-  if (!text.startsWith(`Usage: causeway ${command} `)) return undefined;
+  if (!text.startsWith(`Usage: causeway ${command.join(' ')} `)) return undefined;
   return new Set([...text.matchAll(/(?<=^ {2}|, )--?[a-z][a-z-]*/gm)].map(([option]) => option));
 }
 
@@ -78,7 +78,10 @@ test('every command line on a page has a command and options that there are', as
     const [first = '', ...words] = line.slice(line.indexOf('causeway ')).split(' ').slice(1);
     // Not `causeway --help`, nor a word in capitals that stands for any command.
     if (!/^[a-z]+$/.test(first)) continue;
-    const options = await optionsOf(first);
+    const [second = ''] = words;
+    // A command may have commands of its own: `gaps list`.
+    const inner = /^[a-z]+$/.test(second) ? await optionsOf(first, second) : undefined;
+    const options = inner ?? (await optionsOf(first));
     if (options === undefined) wrong.push(`${page}: no command ${first}: ${line}`);
     for (const [word] of words.join(' ').matchAll(/(?<=^|[\s[|])--?[a-z][a-z-]*/g))
       if (options?.has(word) === false) wrong.push(`${page}: no option ${word}: ${line}`);

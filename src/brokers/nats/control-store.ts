@@ -140,6 +140,23 @@ export class ControlStore implements Store {
     });
   }
 
+  async gaps(): Promise<LedgerEntry[]> {
+    try {
+      return await this.#in(ledgerBucket, undefined, async (kv) => {
+        const found: (LedgerEntry & { readonly revision: number })[] = [];
+        for await (const key of await kv.keys()) {
+          const entry = await kv.get(key);
+          if (entry !== null && entry.operation === 'PUT')
+            found.push({ ...entry.json<LedgerEntry>(), revision: entry.revision });
+        }
+        return found.sort((a, b) => a.revision - b.revision).map(({ revision, ...entry }) => entry);
+      });
+    } catch (error) {
+      if (error instanceof FailureError && isMissing(error.cause)) return [];
+      throw error;
+    }
+  }
+
   async learned(): Promise<Map<string, readonly string[]>> {
     return this.#in(bucket, 1, async (kv) => {
       const found = new Map<string, readonly string[]>();
@@ -181,8 +198,8 @@ export class ControlStore implements Store {
     });
   }
 
-  /** Works in a bucket. One that is gone, deleted or lost with its server's disk, is made again. */
-  async #in<T>(name: string, replicas: number, work: (kv: KV) => Promise<T>): Promise<T> {
+  /** Works in a bucket. One that is gone, deleted or lost with its server's disk, is made again; not without `replicas`. */
+  async #in<T>(name: string, replicas: number | undefined, work: (kv: KV) => Promise<T>): Promise<T> {
     try {
       const connection = this.#link.require();
       if (this.#opened?.connection !== connection) this.#opened = { connection, buckets: new Map() };
@@ -214,7 +231,7 @@ export class ControlStore implements Store {
     }
   }
 
-  async #create(connection: NatsConnection, name: string, replicas: number): Promise<KV> {
+  async #create(connection: NatsConnection, name: string, replicas: number | undefined): Promise<KV> {
     const { domain } = this.#link;
     const kvm = new Kvm(jetstream(connection, domain === undefined ? {} : { domain }));
     const existing = await kvm.open(name);
@@ -222,7 +239,7 @@ export class ControlStore implements Store {
       await existing.status();
       return existing;
     } catch (error) {
-      if (!(error instanceof JetStreamApiError) || error.code !== 10059) throw error;
+      if (replicas === undefined || !isMissing(error)) throw error;
     }
     const made = await kvm.create(name, { history: 1, replicas });
     if (name === bucket) this.#made();
@@ -230,9 +247,13 @@ export class ControlStore implements Store {
   }
 }
 
+function isMissing(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === 10059;
+}
+
 /** The bucket is not there, or nobody answers for it: an opened one is not worth anything any more. */
 function mayBeGone(error: unknown): boolean {
-  if (error instanceof JetStreamApiError) return error.code === 10059;
+  if (error instanceof JetStreamApiError) return isMissing(error);
   for (let one = error; one instanceof Error; one = one.cause) if (one instanceof NoRespondersError) return true;
   return false;
 }

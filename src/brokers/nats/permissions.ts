@@ -147,27 +147,29 @@ function intersection(a: string, b: string): string | undefined {
   }
 }
 
-/** The buckets of ControlStore: the ledger of gaps is only written. */
+/** The buckets of ControlStore. */
 function controlStore(api: string, domain: string | undefined, server: ServerVersion, hasSinks: boolean): Permission[] {
   const buckets = hasSinks ? ['CAUSEWAY', 'CAUSEWAY_GAPS'] : ['CAUSEWAY'];
-  const main = 'KV_CAUSEWAY';
   return [
-    ...buckets.flatMap((bucket) => [
-      { subject: `${api}.STREAM.INFO.KV_${bucket}`, why: `bucket ${bucket}: whether it is there` },
-      // The client puts the prefix of a domain before these, too.
-      { subject: `${domain === undefined ? '' : `${api}.`}$KV.${bucket}.>`, why: 'writes it' },
-      { subject: `${api}.STREAM.CREATE.KV_${bucket}`, why: 'makes it; not needed where it exists' },
-    ]),
+    ...buckets.flatMap((bucket): Permission[] => {
+      const stream = `KV_${bucket}`;
+      return [
+        { subject: `${api}.STREAM.INFO.${stream}`, why: `bucket ${bucket}: whether it is there` },
+        // The client puts the prefix of a domain before these, too.
+        { subject: `${domain === undefined ? '' : `${api}.`}$KV.${bucket}.>`, why: 'writes it' },
+        { subject: `${api}.STREAM.CREATE.${stream}`, why: 'makes it; not needed where it exists' },
+        { subject: `${api}.STREAM.MSG.GET.${stream}`, why: 'reads what it holds' },
+        { subject: `${api}.DIRECT.GET.${stream}.>`, why: 'the same, by the daemon that made the bucket' },
+        { subject: `${api}.CONSUMER.CREATE.${stream}.*.$KV.${bucket}.>`, why: 'lists its keys' },
+        { subject: `${api}.CONSUMER.INFO.${stream}.*`, why: 'the same' },
+        { subject: `${api}.CONSUMER.DELETE.${stream}.*`, why: 'the same, after it was interrupted' },
+        { subject: `$JS.FC.${stream}.>`, why: 'the same, where there are very many: flow control' },
+        // js_ack_fc_v2: with domain and account in front.
+        ...(atLeast(server, 2, 14)
+          ? [{ subject: `$JS.FC.*.*.${stream}.>`, why: 'as servers from 2.14 on may write it' }]
+          : []),
+      ];
+    }),
     { subject: `${api}.INFO`, why: 'asked before a bucket is made; not needed where they exist' },
-    { subject: `${api}.STREAM.MSG.GET.${main}`, why: 'reads checkpoints and learned links' },
-    { subject: `${api}.DIRECT.GET.${main}.>`, why: 'the same, by the daemon that made the bucket' },
-    { subject: `${api}.CONSUMER.CREATE.${main}.*.$KV.CAUSEWAY.>`, why: 'lists its keys' },
-    { subject: `${api}.CONSUMER.INFO.${main}.*`, why: 'the same' },
-    { subject: `${api}.CONSUMER.DELETE.${main}.*`, why: 'the same, after it was interrupted' },
-    { subject: `$JS.FC.${main}.>`, why: 'the same, where there are very many: flow control' },
-    // js_ack_fc_v2: with domain and account in front.
-    ...(atLeast(server, 2, 14)
-      ? [{ subject: `$JS.FC.*.*.${main}.>`, why: 'as servers from 2.14 on may write it' }]
-      : []),
   ];
 }
