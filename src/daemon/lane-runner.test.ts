@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { lanePlan as plan } from '../../test/support/lane-plan.ts';
 import { windowOf } from '../../test/support/memory.ts';
 import type { Source, SourceEvents } from '../brokers/broker.ts';
 import { lineLimits } from '../lane/line.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
 import { BatchBuilder } from '../wire/batch.ts';
 import { encodeFrame } from '../wire/frame.ts';
@@ -12,19 +12,6 @@ import { LaneRunner } from './lane-runner.ts';
 import { LaneStats } from './lane-stats.ts';
 import { openLine } from './line-driver.ts';
 
-const plan: LanePlan = {
-  id: 'l/a/b',
-  link: 'l',
-  kind: 'fan-in',
-  from: 'a',
-  to: 'b',
-  sourceStream: 'S',
-  sinkStream: 'T',
-  subject: '{subject}',
-  origins: [],
-  declaredBy: 'b',
-  linkHash: 'h',
-};
 const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const log = { ...quiet, child: () => log } as unknown as Logger;
 const full: Failure = { reason: 'sink-full', detail: 'no room' };

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { lanePlan as plan } from '../../test/support/lane-plan.ts';
 import { plentyOfMemory, windowOf } from '../../test/support/memory.ts';
 import { lineLimits } from '../lane/line.ts';
 import { MemoryBudget } from '../lib/memory-budget.ts';
-import type { LanePlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
 import { BatchBuilder } from '../wire/batch.ts';
 import { decodeFrame, encodeFrame, type Frame, type Goodbye, type Hello } from '../wire/frame.ts';
@@ -11,20 +11,6 @@ import type { Start } from '../wire/start.ts';
 import { LaneSession } from './lane-session.ts';
 import { LaneStats } from './lane-stats.ts';
 import { openLine } from './line-driver.ts';
-
-const plan: LanePlan = {
-  id: 'l/a/b',
-  link: 'l',
-  kind: 'fan-in',
-  from: 'a',
-  to: 'b',
-  sourceStream: 'S',
-  sinkStream: 'T',
-  subject: '{subject}',
-  origins: [],
-  declaredBy: 'b',
-  linkHash: 'h',
-};
 
 const hello: Hello = {
   kind: 'hello',

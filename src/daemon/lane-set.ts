@@ -95,7 +95,7 @@ export class LaneSet {
   /** The complete list of lanes as they shall be: unchanged ones go on untouched, others stop and start. */
   set(lanes: readonly DesiredLane[]): void {
     const desired = new Map(lanes.map((lane) => [lane.plan.id, lane]));
-    this.#shared = new Set(lanes.filter(isReplica).map(({ plan }) => plan.sinkStream));
+    this.#shared = new Set(lanes.filter(endsInShared).map(({ plan }) => plan.sinkStream));
     for (const [id, { key, runner }] of this.#lanes) {
       const lane = desired.get(id);
       if (lane !== undefined && keyOf(lane) === key) continue;
@@ -320,9 +320,9 @@ function keyOf({ plan, role, peer, rights }: DesiredLane): string {
   return JSON.stringify([plan, role, peer, role === 'receiver' ? rights.key : '']);
 }
 
-/** A lane into a stream that the own cluster writes too, by what the link is for. */
-function isReplica({ plan, role }: DesiredLane): boolean {
-  return role === 'receiver' && plan.kind === 'replicate';
+/** A lane into a stream that the own cluster writes too, by what the link is for or what its file says. */
+function endsInShared({ plan, role }: DesiredLane): boolean {
+  return role === 'receiver' && plan.shared;
 }
 
 /**

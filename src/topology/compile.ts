@@ -159,10 +159,11 @@ function linkPlan(name: string, entry: LinkEntry, self: string): LinkPlan {
   const clusters = (given: string | readonly string[] = self): string[] =>
     typeof given === 'string' ? [given] : given.toSorted();
   const create = to.create === undefined ? {} : { create: createPlan(to.create, to.subject) };
+  const shared = to.shared === undefined ? {} : { shared: to.shared };
   return {
     ...common,
     from: { clusters: clusters(from.cluster), stream: from.stream },
-    to: { clusters: clusters(to.cluster), stream: to.stream, subject: to.subject, ...create },
+    to: { clusters: clusters(to.cluster), stream: to.stream, subject: to.subject, ...create, ...shared },
   };
 }
 

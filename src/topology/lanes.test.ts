@@ -37,6 +37,7 @@ describe('lanesOf', () => {
       sourceStream: 'TELEMETRY',
       sinkStream: 'FLEET',
       subject: 'fleet.{origin}.{subject}',
+      shared: false,
       origins: ['edge-*'],
       declaredBy: 'hub',
       linkHash: linkHash(link),
@@ -57,12 +58,15 @@ describe('lanesOf', () => {
       ['telemetry/hub/x', 'old/hub/x'],
       ['telemetry/hub/y', 'old/hub/y'],
     ]);
-    for (const lane of lanes) expect(lane).toMatchObject({ start: more.start, create });
+    for (const lane of lanes) expect(lane).toMatchObject({ start: more.start, create, shared: false });
+    const [shared] = lanesOf({ ...out, to: { ...out.to, shared: true } }, 'hub');
+    expect(shared).toMatchObject({ shared: true });
   });
 
   it('leads from every member of a replicate link to every other, and never to itself', () => {
     const ids = lanesOf(ring, 'a').map(({ id }) => id);
     expect(ids.toSorted()).toEqual(['a/b', 'a/c', 'b/a', 'b/c', 'c/a', 'c/b'].map((pair) => `orders/${pair}`));
+    expect(lanesOf(ring, 'a').every(({ shared }) => shared)).toBe(true);
   });
 });
 
@@ -124,6 +128,7 @@ describe('the canonical JSON of a link', () => {
       { ...link, to: { ...link.to, create } },
       { ...link, to: { ...link.to, create: { ...create, replicas: 1 } } },
       { ...link, to: { ...link.to, create: { ...create, maxAgeMs: 1 } } },
+      { ...link, to: { ...link.to, shared: true } },
     ];
     expect(new Set([link, ...others].map(linkHash)).size).toBe(others.length + 1);
   });

@@ -35,6 +35,7 @@ export function lanesOf(link: LinkPlan, declaredBy: string): LanePlan[] {
     sinkStream: link.to.stream,
     subject,
     ...(create === undefined ? {} : { create }),
+    shared: kind === 'replicate' || link.to.shared === true,
     ...(start === undefined ? {} : { start }),
     ...(previously === undefined ? {} : { previously: `${previously}/${from}/${to}` }),
     origins,
@@ -58,7 +59,7 @@ function between(link: LinkPlan, from: string, to: string): LinkPlan {
  */
 export function linkToJson(link: LinkPlan): string {
   const { name, kind, from, to, start, previously } = link;
-  const { create } = to;
+  const { create, shared } = to;
   return JSON.stringify({
     from: { clusters: from.clusters.toSorted(), stream: from.stream },
     kind,
@@ -68,6 +69,7 @@ export function linkToJson(link: LinkPlan): string {
     to: {
       clusters: to.clusters.toSorted(),
       ...(create === undefined ? {} : { create: createJson(create) }),
+      ...(shared === undefined ? {} : { shared }),
       stream: to.stream,
       subject: to.subject,
     },
@@ -111,12 +113,17 @@ export function linkFromJson(text: string): ParsedLink {
     return refused('link-conflict', `at ${path?.join('.') || 'its top'}: ${fault?.message}`);
   }
   const { name, kind, from, to, start, previously } = parsed.data;
-  const { create, ...sink } = to;
+  const { create, shared, ...sink } = to;
   const link: LinkPlan = {
     name,
     kind,
     from: { ...from, clusters: from.clusters.toSorted() },
-    to: { ...sink, clusters: to.clusters.toSorted(), ...(create === undefined ? {} : { create: defined(create) }) },
+    to: {
+      ...sink,
+      clusters: to.clusters.toSorted(),
+      ...(create === undefined ? {} : { create: defined(create) }),
+      ...(shared === undefined ? {} : { shared }),
+    },
     ...(start === undefined ? {} : { start }),
     ...(previously === undefined ? {} : { previously }),
     origins: [],
@@ -162,6 +169,7 @@ export function linkDifference(one: LinkPlan, other: LinkPlan, places: readonly 
     'sink clusters': link.to.clusters.join(', '),
     'sink stream': link.to.stream,
     subject: link.to.subject,
+    shared: String(link.to.shared === true),
     start: startText(link.start),
     ...createParts(link.to.create),
     previously: link.previously ?? 'none',

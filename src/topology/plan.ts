@@ -114,6 +114,8 @@ export interface LinkPlan {
     /** Subject template. */
     readonly subject: string;
     readonly create?: CreatePlan;
+    /** Others write the stream, too; of `replicate` that goes without saying. */
+    readonly shared?: true;
   };
   /** Absent: at the first record, provided that the sink stream holds nothing of unknown provenance. */
   readonly start?: StartPlan;
@@ -172,6 +174,8 @@ export interface LanePlan {
   /** Subject template at the sink. */
   readonly subject: string;
   readonly create?: CreatePlan;
+  /** Others write the sink stream, too. */
+  readonly shared: boolean;
   readonly start?: StartPlan;
   /** Id that this lane had before, if its link was renamed. */
   readonly previously?: string;

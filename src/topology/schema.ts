@@ -187,6 +187,13 @@ const toEnd = z
       .describe('Subject at the sink, with `{subject}`, `{origin}`, `{from}`, `{1}` `{2}` ...')
       .default(identityTemplate),
     create: create.describe('Make the stream if it is missing. One that exists is left as it is.').optional(),
+    shared: z
+      .literal(true)
+      .describe(
+        'Applications write this stream, too: records are appended by message ids from the start, so that the first of theirs does not cost one of ours its place.',
+      )
+      .meta({ examples: [true] })
+      .optional(),
   })
   .meta({ title: 'the sink of a link', examples: [{ stream: 'FLEET' }] });
 
@@ -370,6 +377,7 @@ export const wireLink = z.strictObject({
         replicas: z.int().min(1).max(5),
       })
       .optional(),
+    shared: z.literal(true).optional(),
   }),
   start: z
     .union([

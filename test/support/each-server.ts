@@ -15,8 +15,8 @@ export function binaries(): Promise<readonly ServerBinary[]> {
   return located;
 }
 
-/** Which of the versions found: all, the newest, or the oldest and the newest. */
-export type Which = 'all' | 'newest' | 'ends';
+/** Which of the versions found: all, the newest, the oldest and the newest, or the same of those since 2.10. */
+export type Which = 'all' | 'newest' | 'ends' | 'ends since 2.10';
 
 /**
  * A `describe` block per server version. Call it with `await` at the top of a test file. Without any server the block is
@@ -29,7 +29,9 @@ export async function eachServer(which: Which, tests: (binary: ServerBinary) => 
     describe.skip('nats-server: none found', () => tests({ path: '', version: [0, 0, 0] }));
     return;
   }
-  const oldest = found.length > 1 ? [found.at(-1)!] : [];
+  const range =
+    which === 'ends since 2.10' ? found.filter(({ version: [major, minor] }) => major > 2 || minor >= 10) : found;
+  const oldest = range.length > 1 ? [range.at(-1)!] : [];
   const chosen = which === 'all' ? found : which === 'newest' ? [found[0]!] : [found[0]!, ...oldest];
   for (const binary of chosen) describe(`nats-server ${formatVersion(binary.version)}`, () => tests(binary));
 }

@@ -108,7 +108,9 @@ export class Feed implements AsyncDisposable {
           .split('.')
           .map(Number);
         if (round !== this.#round) return;
-        const sequence = error === null ? answer.json<{ readonly seq?: number }>().seq : undefined;
+        // An empty one says that nobody takes the record at the moment.
+        const told = error === null && answer.data.length > 0;
+        const sequence = told ? answer.json<{ readonly seq?: number }>().seq : undefined;
         // An answer that is missing makes the next one come out of turn.
         const fits = this.#options.own === undefined ? sequence === number! + 1 : sequence !== undefined;
         if (number === this.#accepted && fits) this.#accepted++;
