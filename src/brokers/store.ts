@@ -29,7 +29,40 @@ export interface LedgerEntry {
   readonly after: Position;
   readonly upTo: Position;
   readonly reason: Reason;
+  /** When it was found, ISO 8601. */
   readonly at: string;
+  /** Present once somebody took notice of it. */
+  readonly acknowledged?: Acknowledgement;
+}
+
+/** That somebody knows of a gap, and what it means for him. */
+export interface Acknowledgement {
+  /** ISO 8601. */
+  readonly at: string;
+  /** As the caller named himself. */
+  readonly by: string;
+  readonly note?: string;
+}
+
+/** A gap as it was read: what is written over it names this revision. */
+export type KeptGap = LedgerEntry & { readonly key: string; readonly revision: number };
+
+/** What became of a ledger since it was last read, or the whole of it. */
+export interface LedgerRead {
+  /** Names the ledger, and how far it was read. */
+  readonly place: LedgerPlace;
+  /** Everything it holds is in `gaps`: what was known of it before is over. */
+  readonly whole: boolean;
+  /** New or changed, in the order in which that happened. */
+  readonly gaps: readonly KeptGap[];
+  /** Keys of those that were taken out. */
+  readonly removed: readonly string[];
+}
+
+export interface LedgerPlace {
+  /** When it was made; empty where there is none. */
+  readonly created: string;
+  readonly revision: number;
 }
 
 /** A member of a group that called once. */
@@ -90,14 +123,19 @@ export interface SinkStore {
   origins(stream: string, replicas: number): Promise<LoadedOrigins>;
   /** Writes that over what `head` describes, and returns what is to be written over next; `superseded` if another was faster. */
   saveOrigins(stream: string, origins: StoredOrigins, head: OriginsHead, replicas: number): Promise<SavedOrigins>;
-  /** Enters a gap into the ledger; the same gap twice is one entry. */
-  recordGap(entry: LedgerEntry, replicas: number): Promise<void>;
+  /**
+   * Enters a gap into the ledger; the same gap twice is one entry. One that was met before and has grown since is one entry too, but for
+   * what is acknowledged of it. Returns whether all of it is acknowledged.
+   */
+  recordGap(entry: LedgerEntry, replicas: number): Promise<boolean>;
 }
 
 /** What a daemon keeps in its own cluster, and nowhere else (I8). Every method throws FailureError. */
 export interface Store extends SinkStore {
-  /** The ledger of gaps, in the order they were entered; empty where there is none. */
-  gaps(): Promise<readonly LedgerEntry[]>;
+  /** The ledger of gaps; with `since`, what changed after that. One that is not there is empty, and is not made. */
+  gaps(since?: LedgerPlace): Promise<LedgerRead>;
+  /** Marks a gap as known, over the revision that was read; `superseded` if it was changed since. */
+  acknowledgeGap(gap: KeptGap, acknowledgement: Acknowledgement): Promise<void>;
   /** The declarations of peers as they were last accepted, by peer. */
   learned(): Promise<ReadonlyMap<string, readonly string[]>>;
   saveLearned(peer: string, links: readonly string[]): Promise<void>;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inProcess } from '../../test/support/in-process.ts';
 import { type TempDir, tempDir } from '../../test/support/temp.ts';
 import type { LedgerEntry } from '../brokers/store.ts';
-import { gapVerbs } from '../daemon/gap-verbs.ts';
+import { type GapEnd, gapVerbs } from '../daemon/gap-verbs.ts';
 import { silentLogger } from '../lib/logger.ts';
 import { type Admin, startAdmin } from '../ops/admin.ts';
 import { FailureError } from '../wire/reasons.ts';
@@ -28,15 +28,20 @@ const ledger: LedgerEntry[] = [
 
 beforeAll(async () => {
   dir = await tempDir('gaps');
-  const store = {
+  const store: GapEnd['store'] = {
     gaps: async () => {
       if (down !== undefined) throw new FailureError('nats-unreachable', down);
-      return ledger;
+      const gaps = ledger.map((one, i) => ({ ...one, key: `${one.lane} ${i}`, revision: 1 }));
+      return { place: { created: '', revision: 1 }, whole: true, gaps, removed: [] };
+    },
+    acknowledgeGap: async ({ key }, acknowledged) => {
+      const at = Number(key.split(' ')[1]);
+      ledger[at] = { ...ledger[at]!, acknowledged };
     },
   };
   admin = await startAdmin({
     socket: join(dir.path, 'hub.sock'),
-    verbs: gapVerbs(() => [{ cluster: 'hub', store }]),
+    verbs: gapVerbs(() => [{ cluster: 'hub', store, gaps: { look: async () => undefined } }]),
     log: silentLogger,
   });
   await writeFile(join(dir.path, 'hub.yaml'), `${topology}admin: { socket: hub.sock }\n`);
@@ -106,6 +111,47 @@ describe('gaps list', () => {
     } finally {
       down = undefined;
     }
+  });
+});
+
+describe('gaps ack', () => {
+  const ack = (...args: readonly string[]) =>
+    inProcess(['gaps', 'ack', ...args, '--config', path('hub.yaml')], { USER: 'alice' });
+  const open = async () =>
+    (await list('--open', '--json')).out.split('\n').flatMap((line) => (line ? [JSON.parse(line)] : []));
+
+  it('says what it would do, and does nothing', async () => {
+    const { code, out } = await ack('orders', '--dry-run');
+    expect([code, out.trimEnd().split('\n').at(-1)]).toEqual([0, '2 gaps would be acknowledged']);
+    expect(await open()).toHaveLength(3);
+  });
+
+  it.each([[[]], [['orders', '--all']], [['--id', 'x', '--all']]])('wants to know which: %j', async (args) => {
+    expect(await ack(...args)).toMatchObject({ code: 2, err: expect.stringContaining('say which gaps') });
+  });
+
+  it('knows nothing of an id that there is not', async () => {
+    const [{ id }] = await open();
+    expect(await ack('--id', id, '--id', '0123456789')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('there is no gap 0123456789'),
+    });
+    expect(await open()).toHaveLength(3);
+  });
+
+  it('acknowledges by id, lane, and all, and keeps who, when and why', async () => {
+    const [{ id }] = await open();
+    expect((await ack('--id', id, '--note', 'known')).out).toMatch(/by alice: known\n1 gap acknowledged\n$/);
+    expect((await ack('orders/west', '--by', 'bob')).out).toMatch(/1 gap acknowledged\n$/);
+    expect((await open()).map(({ lane }) => lane)).toEqual(['other/east/hub']);
+    expect((await ack('orders')).out).toBe('nothing to acknowledge\n');
+    expect((await ack('--all')).out).toMatch(/1 gap acknowledged\n$/);
+    expect(await list('--open')).toMatchObject({ out: 'no gaps that wait to be acknowledged\n' });
+    expect(ledger.map(({ acknowledged }) => [acknowledged?.by, acknowledged?.note])).toEqual([
+      ['alice', 'known'],
+      ['bob', undefined],
+      ['alice', undefined],
+    ]);
   });
 });
 

@@ -15,6 +15,7 @@ import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
 import type { Declaration, Verdicts } from '../wire/control.ts';
 import type { Failure } from '../wire/reasons.ts';
 import { awaitHello } from './await-hello.ts';
+import { GapView } from './gap-view.ts';
 import { groupStatus } from './group-status.ts';
 import { type DesiredLane, LaneSet } from './lane-set.ts';
 import { LearnedLinks } from './learned-links.ts';
@@ -57,6 +58,8 @@ export class ClusterEnd {
   readonly #log: Logger;
   readonly #stopped = new AbortController();
   readonly store: Store;
+  /** What its ledger holds that nobody acknowledged. */
+  readonly gaps: GapView;
   readonly #links: NatsLinks;
   readonly #roster: Roster;
   readonly #lanes: LaneSet;
@@ -83,6 +86,13 @@ export class ClusterEnd {
     this.#links = { control: link('control'), reader: link('reader'), writer: link('writer') };
     const store = new ControlStore(this.#links.control, () => this.keepAgain());
     this.store = store;
+    this.gaps = new GapView({
+      cluster: plan.cluster,
+      store,
+      log,
+      isWanted: () => this.#lanes.hasReceivers,
+      isReachable: () => this.#links.control.connection !== undefined,
+    });
     this.#roster = new Roster(store, log, this.#stopped.signal);
     this.#learned = new LearnedLinks({
       store,
@@ -117,6 +127,7 @@ export class ClusterEnd {
     this.#reconcilePeers();
     this.#reconcileLanes();
     void this.#recall();
+    this.gaps.start();
     this.#timer = setInterval(() => this.#noteMembers(), rosterMs);
     this.#timer.unref();
   }
@@ -178,6 +189,7 @@ export class ClusterEnd {
   async end(failure: Failure): Promise<void> {
     this.#draining = true;
     clearInterval(this.#timer);
+    this.gaps.stop();
     this.#noteMembers(true);
     for (const peer of this.#peers.values()) peer.stop(failure);
     await Promise.all([this.#lanes.stop(), this.#roster.settle(graceMs), this.#learned.settle(graceMs)]);

@@ -258,6 +258,7 @@ class RunningDaemon implements Daemon {
     const delayMs = this.#eventLoop.percentile(99) / 1e6;
     const { main } = this.#ends;
     const failure = this.#embeddedFailure;
+    const gaps = this.#ends.gapStatus();
     return {
       cluster,
       node: this.#node,
@@ -280,6 +281,7 @@ class RunningDaemon implements Daemon {
       groups: main.groupStatus(),
       links: main.linkStatus(),
       lanes: this.#ends.laneStatus(nowMs),
+      ...(gaps === undefined ? {} : { gaps }),
       memory: {
         rssBytes: process.memoryUsage.rss(),
         budgetBytes: this.#memory.bytes,

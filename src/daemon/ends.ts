@@ -1,7 +1,7 @@
 import type { Logger } from '../lib/logger.ts';
 import type { MemoryBudget } from '../lib/memory-budget.ts';
 import type { Metrics } from '../ops/metrics.ts';
-import type { LaneStatus, NatsStatus } from '../ops/status.ts';
+import type { GapStatus, LaneStatus, NatsStatus } from '../ops/status.ts';
 import type { PeerPlan, Plan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
 import { createMemoryDialer } from '../transport/memory-dialer.ts';
@@ -73,6 +73,12 @@ export class Ends {
 
   servedStatus(): (NatsStatus & { readonly cluster: string })[] {
     return [...this.#served.values()].map((end) => ({ cluster: end.cluster, ...end.natsStatus() }));
+  }
+
+  /** Undefined while a ledger has not been read. */
+  gapStatus(): GapStatus[] | undefined {
+    const known = this.all().map((end) => end.gaps.status());
+    return known.every((gaps) => gaps !== undefined) ? known.flat() : undefined;
   }
 
   laneStatus(nowMs: number): LaneStatus[] {

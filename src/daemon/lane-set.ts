@@ -201,6 +201,11 @@ export class LaneSet {
     await Promise.all([...this.#stopping.values(), ...sinks.map((sink) => sink.stop())]);
   }
 
+  /** Lanes end at this cluster. */
+  get hasReceivers(): boolean {
+    return this.#sinks.size > 0;
+  }
+
   status(nowMs: number): LaneStatus[] {
     return this.#runners().map((runner) => runner.status(nowMs));
   }

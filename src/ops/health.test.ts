@@ -28,6 +28,24 @@ describe('healthz', () => {
     expect(healthz(daemonStatus())).toEqual({ ok: true, problems: [] });
   });
 
+  it('tells of gaps that nobody acknowledged, also of a lane that is no more', () => {
+    const gap = {
+      cluster: 'hub',
+      lane: 'old/plant-a/hub',
+      link: 'old',
+      sinceMs: nowMs - 60_000,
+      reason: 'expired',
+    } as const;
+    const status = daemonStatus({ gaps: [{ ...gap, gaps: 2, records: 1_500 }] });
+    const text = 'lane old/plant-a/hub has 2 gaps that nobody acknowledged, of 1,500 records, since 1m: expired';
+    expect(healthz(status).problems).toMatchObject([{ kind: 'gap', lane: gap.lane, reason: 'expired', text }]);
+    expect(healthz(status, { link: 'telemetry' }).ok).toBe(true);
+    expect(healthz(status, { link: 'old' }).ok).toBe(false);
+    expect(knownLinks(status)).toContain('old');
+    const unknown = healthz(daemonStatus({ gaps: [{ ...gap, gaps: 1 }] })).problems;
+    expect(unknown.map((problem) => problem.text)).toEqual([expect.stringContaining('an unknown number of records')]);
+  });
+
   it('reports at once what does not heal by itself', () => {
     const states = laneStates.filter((state) => kinds({ state, sinceMs: nowMs }).length > 0);
     expect(states).toEqual(['gap', 'parked', 'link-conflict']);

@@ -1,7 +1,7 @@
 import { formatCount, formatDuration } from '../lib/format.ts';
 import type { Reason } from '../wire/reasons.ts';
 import { isAway, isParked } from './fleet.ts';
-import type { DaemonStatus, LaneStatus, LinkStatus } from './status.ts';
+import type { DaemonStatus, GapStatus, LaneStatus, LinkStatus } from './status.ts';
 
 /** A lane with a backlog and no progress for this long is stuck, whatever its connection says. */
 export const stuckAfterMs = 2 * 60_000;
@@ -48,8 +48,8 @@ export function readyz(status: Pick<DaemonStatus, 'ready' | 'draining'>): Readin
 }
 
 /** Names of all links this daemon knows, sorted. */
-export function knownLinks(status: Pick<DaemonStatus, 'links' | 'lanes'>): readonly string[] {
-  return [...new Set([...status.links, ...status.lanes].map(({ link }) => link))].sort();
+export function knownLinks(status: Pick<DaemonStatus, 'links' | 'lanes' | 'gaps'>): readonly string[] {
+  return [...new Set([...status.links, ...status.lanes, ...(status.gaps ?? [])].map(({ link }) => link))].sort();
 }
 
 /**
@@ -67,7 +67,17 @@ export function healthz(status: DaemonStatus, filter: { readonly link?: string }
   problems.push(...status.links.filter(concerns).flatMap((link) => linkProblem(link, status) ?? []));
   const judge = laneJudge(status, filter.link === undefined);
   problems.push(...status.lanes.filter(concerns).flatMap((lane) => judge(lane) ?? []));
+  problems.push(...(status.gaps ?? []).filter(concerns).map((gap) => gapProblem(gap, status)));
   return { ok: problems.length === 0, problems };
+}
+
+/** Records are lost, and nobody has said that he knows. */
+function gapProblem(gap: GapStatus, { nowMs }: DaemonStatus): HealthProblem {
+  const { lane, link, gaps, records, sinceMs, reason } = gap;
+  const count = gaps === 1 ? 'a gap' : `${formatCount(gaps)} gaps`;
+  const lost = records === undefined ? 'an unknown number of records' : `${formatCount(records)} records`;
+  const text = `lane ${lane} has ${count} that nobody acknowledged, of ${lost}, since ${formatDuration(nowMs - sinceMs)}`;
+  return { kind: 'gap', lane, role: 'receiver', link, reason, sinceMs, text: because(text, reason, undefined) };
 }
 
 /** The daemon runs on, but would not start again. */

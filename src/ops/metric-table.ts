@@ -1,6 +1,7 @@
 import { healthz } from './health.ts';
 import {
   type DaemonStatus,
+  type GapStatus,
   type LaneStatus,
   type LinkStatus,
   laneStates,
@@ -165,8 +166,21 @@ export const statusMetrics: readonly StatusMetric[] = [
   laneTotal('lane_loop_drops_total', 'Records that had been here before.', (l) => l.loopDropsTotal),
   laneTotal('lane_lost_records_total', 'Records that will never be delivered.', (l) => l.lostTotal),
   laneTotal('lane_gaps_total', 'Ranges of positions that were lost.', (l) => l.gapsTotal),
+  openGaps('unacknowledged_gaps', 'Gaps in the ledger that nobody acknowledged.', (g) => g.gaps),
+  openGaps('unacknowledged_gap_records', 'Records that these gaps take in.', (g) => g.records),
   laneTotal('lane_reconnects_total', 'Streams opened after the first.', (l) => l.reconnectsTotal),
 ];
+
+/** Zero for a lane that ends here and has none, once the ledger was read; what is left of lanes that are no more counts, too. */
+function openGaps(name: string, help: string, value: (gaps: GapStatus) => number | undefined): StatusMetric {
+  const read = ({ gaps, lanes }: DaemonStatus, put: Put): void => {
+    if (gaps === undefined) return;
+    for (const { lane, link, role } of lanes)
+      if (role === 'receiver' && !gaps.some((gap) => gap.lane === lane)) put(0, { link, lane });
+    for (const gap of gaps) put(value(gap), { link: gap.link, lane: gap.lane });
+  };
+  return { name: `causeway_${name}`, type: 'gauge', help, labels: ['link', 'lane'], read };
+}
 
 function daemon(name: string, help: string, value: (status: DaemonStatus) => number | undefined): StatusMetric {
   return { name: `causeway_${name}`, type: 'gauge', help, labels: [], read: (status, put) => put(value(status)) };

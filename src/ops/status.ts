@@ -111,6 +111,20 @@ export interface GroupStatus {
   readonly missing?: readonly string[];
 }
 
+/** Gaps of a lane that nobody has acknowledged, as the ledger of a cluster that is served here has them. */
+export interface GapStatus {
+  /** The cluster whose ledger it is: where the lane ends. */
+  readonly cluster: string;
+  readonly lane: string;
+  readonly link: string;
+  readonly gaps: number;
+  /** Positions that they take in; absent if that is not known of all of them. */
+  readonly records?: number;
+  /** When the oldest was found, Unix ms, and why it came about. */
+  readonly sinceMs: number;
+  readonly reason: Reason;
+}
+
 /** A link whose other end refused it, or that we refused. */
 export interface LinkStatus {
   readonly link: string;
@@ -161,6 +175,8 @@ export interface DaemonStatus {
   readonly groups: readonly GroupStatus[];
   readonly links: readonly LinkStatus[];
   readonly lanes: readonly LaneStatus[];
+  /** Absent while a ledger has not been read. */
+  readonly gaps?: readonly GapStatus[];
   readonly memory: {
     readonly rssBytes: number;
     /** What all lanes together may hold of records, and what they hold or may hold by now. */

@@ -109,7 +109,7 @@ export const breaks: readonly Break[] = [
     world: 'pair',
     twins: 0,
     faults: ['source-purged', 'wire-cut', 'wire-cut'],
-    store: (store) => changed(store, { recordGap: () => Promise.resolve() }),
+    store: (store) => changed(store, { recordGap: () => Promise.resolve(false) }),
   },
   {
     name: 'takes what was not answered for not stored, without reading the tail',

@@ -100,11 +100,12 @@ export class SimStore implements SinkStore {
     });
   }
 
-  recordGap(entry: LedgerEntry): Promise<void> {
+  recordGap(entry: LedgerEntry): Promise<boolean> {
     const { lane, after, upTo } = entry;
     return this.#call(() => {
       const name = `${lane}.${after.incarnation}.${after.sequence}.${upTo.incarnation}.${upTo.sequence}`;
       this.#broker.ledger.set(name, JSON.stringify(entry));
+      return false;
     });
   }
 

@@ -93,6 +93,7 @@ export function daemonStatus(change: Partial<DaemonStatus> = {}): DaemonStatus {
     groups: [],
     links: [linkStatus()],
     lanes: [laneStatus()],
+    gaps: [],
     memory: { rssBytes: 90_000_000, budgetBytes: 256 * 1024 * 1024, usedBytes: 3 * 1024 * 1024 },
     eventLoopDelayMs: 11.25,
     ...change,

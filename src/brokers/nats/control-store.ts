@@ -5,9 +5,13 @@ import type { OriginMark } from '../../dedupe/origin-snapshot.ts';
 import { type Position, type WitnessJson, witnessFromJson, witnessToJson } from '../../wire/position.ts';
 import { FailureError } from '../../wire/reasons.ts';
 import type {
+  Acknowledgement,
   Checkpoint,
   KeptCheckpoint,
+  KeptGap,
   LedgerEntry,
+  LedgerPlace,
+  LedgerRead,
   LoadedOrigins,
   OriginsHead,
   RosterEntry,
@@ -16,7 +20,8 @@ import type {
   StoredOrigins,
 } from '../store.ts';
 import type { NatsLink } from './connection.ts';
-import { isChainBroken, natsFailure } from './errors.ts';
+import { isBucketMissing, isChainBroken, natsFailure } from './errors.ts';
+import { GapLedger, ledgerBucket } from './gap-ledger.ts';
 import { loadOrigins, saveOrigins } from './origins-entry.ts';
 
 interface CheckpointJson {
@@ -32,7 +37,6 @@ interface CheckpointJson {
 }
 
 const bucket = 'CAUSEWAY';
-const ledgerBucket = 'CAUSEWAY_GAPS';
 /** Values of the bucket are no longer than this; more goes into several. */
 const maxPartBytes = 256 * 1024;
 
@@ -43,12 +47,14 @@ const maxPartBytes = 256 * 1024;
 export class ControlStore implements Store {
   readonly #link: NatsLink;
   readonly #made: () => void;
+  readonly #ledger: GapLedger;
   #opened: { readonly connection: NatsConnection; readonly buckets: Map<string, Promise<KV>> } | undefined;
 
   /** `made`: CAUSEWAY was not there, and has been made. What is known is to be written again, for it may have been lost. */
   constructor(link: NatsLink, made: () => void = () => undefined) {
     this.#link = link;
     this.#made = made;
+    this.#ledger = new GapLedger((replicas, work) => this.#in(ledgerBucket, replicas, work));
   }
 
   async checkpoint(
@@ -130,31 +136,16 @@ export class ControlStore implements Store {
     });
   }
 
-  async recordGap(entry: LedgerEntry, replicas: number): Promise<void> {
-    return this.#in(ledgerBucket, replicas, async (kv) => {
-      const { after, upTo } = entry;
-      await kv.put(
-        `${entry.lane}.${after.incarnation}.${after.sequence}.${upTo.incarnation}.${upTo.sequence}`,
-        JSON.stringify(entry),
-      );
-    });
+  recordGap(entry: LedgerEntry, replicas: number): Promise<boolean> {
+    return this.#ledger.record(entry, replicas);
   }
 
-  async gaps(): Promise<LedgerEntry[]> {
-    try {
-      return await this.#in(ledgerBucket, undefined, async (kv) => {
-        const found: (LedgerEntry & { readonly revision: number })[] = [];
-        for await (const key of await kv.keys()) {
-          const entry = await kv.get(key);
-          if (entry !== null && entry.operation === 'PUT')
-            found.push({ ...entry.json<LedgerEntry>(), revision: entry.revision });
-        }
-        return found.sort((a, b) => a.revision - b.revision).map(({ revision, ...entry }) => entry);
-      });
-    } catch (error) {
-      if (error instanceof FailureError && isMissing(error.cause)) return [];
-      throw error;
-    }
+  gaps(since?: LedgerPlace): Promise<LedgerRead> {
+    return this.#ledger.read(since);
+  }
+
+  acknowledgeGap(gap: KeptGap, acknowledgement: Acknowledgement): Promise<void> {
+    return this.#ledger.acknowledge(gap, acknowledgement);
   }
 
   async learned(): Promise<Map<string, readonly string[]>> {
@@ -239,7 +230,7 @@ export class ControlStore implements Store {
       await existing.status();
       return existing;
     } catch (error) {
-      if (replicas === undefined || !isMissing(error)) throw error;
+      if (replicas === undefined || !isBucketMissing(error)) throw error;
     }
     const made = await kvm.create(name, { history: 1, replicas });
     if (name === bucket) this.#made();
@@ -247,13 +238,9 @@ export class ControlStore implements Store {
   }
 }
 
-function isMissing(error: unknown): boolean {
-  return error instanceof JetStreamApiError && error.code === 10059;
-}
-
 /** The bucket is not there, or nobody answers for it: an opened one is not worth anything any more. */
 function mayBeGone(error: unknown): boolean {
-  if (error instanceof JetStreamApiError) return isMissing(error);
+  if (error instanceof JetStreamApiError) return isBucketMissing(error);
   for (let one = error; one instanceof Error; one = one.cause) if (one instanceof NoRespondersError) return true;
   return false;
 }

@@ -44,6 +44,11 @@ export function isChainBroken(code: number): boolean {
   return code === 10071 || code === 10164;
 }
 
+/** There is no such bucket (server error 10059: stream not found). */
+export function isBucketMissing(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === 10059;
+}
+
 /** The message could not be stored; why stands only in the text. */
 const storeFailed = 10077;
 
