@@ -2,6 +2,7 @@
 'use strict';
 const fs = require('node:fs');
 const path = require('node:path');
+const { parseArgs } = require('node:util');
 const { currentNode } = require('./current-node.cjs');
 const { locked } = require('./lock.cjs');
 const { build, install, servers } = require('./prepare.cjs');
@@ -11,6 +12,9 @@ const { testRun } = require('./test-run.cjs');
 
 /** npm runs scripts in the project's folder and tells where the user was: FILE is meant from there. */
 const userDir = process.env.INIT_CWD ?? process.cwd();
+
+/** Exit code. */
+const wrongUsage = 2;
 
 const commands = {
   /** No arguments: the demo. A file: a daemon on it. Options alone go to the demo, other words are the CLI's commands. */
@@ -40,8 +44,27 @@ const commands = {
     return (await runNode(['--import', 'tsx', at('bench/run.ts'), ...args])).code;
   },
 
-  /** Memory over minutes: a bench that takes part in no other run. */
-  'test:soak': (args) => commands.bench(['soak', ...args]),
+  /** Memory over minutes, a bench that takes part in no other run; then as many minutes of the fault suite. */
+  async 'test:soak'(args) {
+    const { minutes = '10' } = parseArgs({ args, options: { minutes: { type: 'string' } }, strict: false }).values;
+    const memory = await commands.bench(['soak', ...args]);
+    // What bench says about wrong arguments is all there is to say.
+    if (memory === wrongUsage) return memory;
+    return (await commands.nemesis(['--minutes', minutes])) || memory;
+  },
+
+  /** Seeds of the fault suite: one that failed, or others for as long as one likes. */
+  async nemesis(args) {
+    const { seed, minutes } = nemesisOptions(args);
+    await prepare({ aloud: true, required: true });
+    const env = {
+      ...process.env,
+      ...(seed === undefined ? {} : { CAUSEWAY_NEMESIS_SEED: seed }),
+      ...(minutes === undefined ? {} : { CAUSEWAY_NEMESIS_MINUTES: minutes }),
+    };
+    const line = ['run', '--project', 'fault', 'test/fault/nemesis.test.ts'];
+    return (await runNode([at('node_modules/vitest/vitest.mjs'), ...line], { env })).code;
+  },
 
   /** Seeds of the simulation, as many or as long as one likes. It needs no server. */
   async sim(args) {
@@ -55,6 +78,18 @@ const commands = {
     return 0;
   },
 };
+
+function nemesisOptions(args) {
+  try {
+    const { values } = parseArgs({ args, options: { seed: { type: 'string' }, minutes: { type: 'string' } } });
+    for (const [name, text] of Object.entries(values))
+      if (!/^\d{1,9}$/.test(text)) throw new Error(`--${name} takes a whole number, not ${JSON.stringify(text)}`);
+    return values;
+  } catch (error) {
+    say(`nemesis: ${error.message}\n\nUsage: npm run nemesis [-- [--seed N] [--minutes M]]`);
+    throw new Halt('', wrongUsage);
+  }
+}
 
 /** What a CLI command is called cannot also be meant as a file, unless there is one. */
 const cliCommands = ['run', 'check', 'graph', 'init', 'permissions', 'certs', 'status', 'schema', 'demo', 'help'];

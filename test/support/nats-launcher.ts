@@ -62,12 +62,14 @@ export class NatsServer implements AsyncDisposable {
   #ports: ServerPorts | undefined;
   /** Ports as they must stay over restarts. */
   #pinned: { client?: number; monitor?: number; leaf?: number } = {};
+  #more: string | undefined;
 
   constructor(options: NatsOptions, binary: ServerBinary, dir: TempDir, name: string) {
     this.#options = options;
     this.binary = binary;
     this.#dir = dir;
     this.name = name;
+    this.#more = options.config;
     this.storeDir = options.storeDir ?? join(dir.path, 'store');
     this.#pinned = options.port === undefined ? {} : { client: options.port };
   }
@@ -156,6 +158,14 @@ export class NatsServer implements AsyncDisposable {
     this.#process?.signal('SIGCONT');
   }
 
+  /** Replaces `config`; takes effect while it runs, as far as the server can do that, and at each start. */
+  async reconfigure(config: string): Promise<void> {
+    this.#more = config;
+    if (!this.running) return;
+    await writeFile(join(this.#dir.path, 'nats-server.conf'), this.#config(join(this.#dir.path, 'ports')));
+    this.#process!.signal('SIGHUP');
+  }
+
   /** For the exit hook, which cannot wait. */
   killNow(): void {
     this.#process?.signal('SIGKILL');
@@ -201,7 +211,7 @@ export class NatsServer implements AsyncDisposable {
   }
 
   #config(portsDir: string): string {
-    const { jetstream = true, cluster, leafListen, leafRemotes, config } = this.#options;
+    const { jetstream = true, cluster, leafListen, leafRemotes } = this.#options;
     const limits: JetStreamOptions = typeof jetstream === 'object' ? jetstream : {};
     const leafnodes = {
       ...(leafListen === true ? { listen: `127.0.0.1:${this.#pinned.leaf ?? -1}` } : {}),
@@ -227,7 +237,7 @@ export class NatsServer implements AsyncDisposable {
         cluster: cluster && { name: cluster.name, listen: `127.0.0.1:${cluster.port}`, routes: cluster.routes },
         leafnodes: Object.keys(leafnodes).length === 0 ? undefined : leafnodes,
       },
-      config,
+      this.#more,
     );
   }
 
