@@ -123,14 +123,15 @@ function wrongsOfLane(lane: NemesisLane, { chronicles, published }: Judged): str
     );
   const lacking = (records: readonly Stored[]): Stored[] =>
     records.filter((one) => isCarried(one) && !present.has(identity(one)) && !isThere(one) && !isNamed(one));
-  for (const record of lacking(source.purged)) {
-    // A tail that an older copy does not have was lost before the purge of what came after it.
-    say(record, 'was purged before it was carried, and the ledger does not say so');
-  }
-  // The end of what the source lost may have been seen by nobody. What stands before something that was carried has been.
   const held = new Set([...has, ...purgedThere, ...(sink.lost?.before ?? []).map(identity)]);
+  const wasHeld = (record: Stored): boolean => isCarried(record) && held.has(identity(record));
+  // What was purged before the lane had begun is none of its gaps: it begins at the first record there is (docs/delivery.md).
+  const firstSeen = source.purged.find(wasHeld)?.sequence ?? Number.POSITIVE_INFINITY;
+  for (const record of lacking(source.purged))
+    if (record.sequence > firstSeen) say(record, 'was purged before it was carried, and the ledger does not say so');
+  // The end of what the source lost may have been seen by nobody. What stands before something that was carried has been.
+  const lastSeen = source.gone.findLast(wasHeld)?.sequence ?? 0;
   const lostThere = new Set(sink.gone.map(identity));
-  const lastSeen = source.gone.findLast((record) => held.has(identity(record)))?.sequence ?? 0;
   for (const record of lacking(source.gone)) {
     // Gone at either end: nobody has it.
     if (record.sequence > lastSeen || lostThere.has(identity(record))) continue;
