@@ -15,7 +15,7 @@ export const usage = `Usage: npm run bench [-- BENCH] [OPTIONS]
   throughput         records per second on the loopback device; what is measured if no BENCH is named
   outage             how long after a cut of the network records move again
   lines              throughput over long, lossy and narrow lines
-  soak               memory while the sink is blocked; also npm run test:soak
+  soak               memory while the sink is blocked; the first part of npm run test:soak
 
   --write            write the tables to bench/results/DATE-BENCH.md
 

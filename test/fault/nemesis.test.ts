@@ -5,9 +5,8 @@
 import { randomInt } from 'node:crypto';
 import { test } from 'vitest';
 import { runNemesis } from '../support/nemesis.ts';
-import { describeSchedule, drawSchedule } from '../support/nemesis-schedule.ts';
+import { describeSchedule, drawSchedule, usualSeeds } from '../support/nemesis-schedule.ts';
 
-const usual = [1, 2, 3, 4];
 const runLimitMs = 400_000;
 /** No machine runs more. */
 const mostPerMinute = 12;
@@ -19,7 +18,7 @@ function seeds(): readonly number[] {
   const first = Number(given ?? randomInt(2 ** 30));
   if (minutes !== undefined)
     return Array.from({ length: Math.ceil(Number(minutes) * mostPerMinute) }, (_, i) => first + i);
-  return given === undefined ? usual : [first];
+  return given === undefined ? usualSeeds : [first];
 }
 
 test.for(seeds())(

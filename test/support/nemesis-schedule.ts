@@ -95,11 +95,13 @@ export function sinksOf({ shape, clusters }: Pick<Schedule, 'shape' | 'clusters'
   return shape === 'replicate' ? names : names.slice(1);
 }
 
-/** The same for the same seed and shape, on every machine. */
-export function drawSchedule(seed: number, only?: Shape): Schedule {
+/** Those that `npm test` runs: every shape and every kind of fault. */
+export const usualSeeds: readonly number[] = [2, 27, 30, 45];
+
+/** The same for the same seed, on every machine. */
+export function drawSchedule(seed: number): Schedule {
   const random = new Seed(seed);
-  const drawn = random.pick(shapes);
-  const shape = only ?? drawn;
+  const shape = random.pick(shapes);
   const size = shape === 'replicate' ? random.between(2, 3) : random.between(2, 4);
   const tripled = random.next() < 0.35 ? random.between(0, size - 1) : -1;
   const clusters = ['ada', 'bob', 'cyd', 'dan'].slice(0, size).map((name, index): PlannedCluster => {
@@ -171,15 +173,19 @@ function drawFaults(random: Seed, world: Omit<Schedule, 'seed' | 'faults'>): Pla
   const wanted = random.between(4, 9);
   while (faults.length < wanted) {
     const kind = random.pick(faultKinds);
-    const [target, at, forMs, choice] = [
-      random.pick(['', ...targets[kind]].slice(targets[kind].length === 0 ? 0 : 1)),
-      random.between(1, Math.floor(total * 0.95)),
-      random.pick([20, 300, 300, 1_500, 3_500]),
-      random.next(),
-    ];
-    if (target === '' || (kind === 'sink-restored' && restored.has(target))) continue;
-    if (kind === 'sink-restored') restored.add(target);
-    faults.push({ kind, target, at, forMs, choice });
+    if (targets[kind].length === 0) continue;
+    const target = random.pick(targets[kind]);
+    if (kind === 'sink-restored') {
+      if (restored.has(target)) continue;
+      restored.add(target);
+    }
+    faults.push({
+      kind,
+      target,
+      at: random.between(1, Math.floor(total * 0.95)),
+      forMs: random.pick([20, 300, 300, 1_500, 3_500]),
+      choice: random.next(),
+    });
   }
   return faults.sort((a, b) => a.at - b.at);
 }
