@@ -47,7 +47,12 @@ export interface ExportRules {
   readonly sink: string;
   /** Whether records that this lane brought here stay here: a link does not carry on what it brought in. */
   imported(lane: string): boolean;
+  /** Whether records go on that the broker copied here by itself, from another stream. */
+  readonly sourced: boolean;
 }
+
+/** Why a record is left out: it is where the lane leads already, or would come to it from elsewhere; or the broker copied it here. */
+export type LeftOut = 'elsewhere' | 'sourced';
 
 /** How much of a source stream may be held in memory (I5), in bytes. */
 export interface SourceBounds {

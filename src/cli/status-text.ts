@@ -143,8 +143,13 @@ function laneRow(lane: LaneStatus, nowMs: number): string[] {
     formatCount(lane.duplicatesTotal),
     formatCount(lane.lostTotal),
     nextTry(lane.nextTryMs, nowMs),
-    words(lane),
+    [words(lane), sourcedText(lane)].filter((text) => text !== '').join('; '),
   ];
+}
+
+/** What is left out on purpose is said all the same: the stream may be fed that way. */
+function sourcedText({ sourcedDropsTotal: count }: LaneStatus): string {
+  return count === 0 ? '' : `${formatCount(count)} that JetStream copied left out (sourced)`;
 }
 
 function linkRow(link: LinkStatus): string[] {

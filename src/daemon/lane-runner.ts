@@ -347,6 +347,7 @@ export class LaneRunner {
       wireBytesTotal: stats.wireBytes,
       duplicatesTotal: stats.duplicates,
       loopDropsTotal: stats.loopDrops,
+      sourcedDropsTotal: stats.sourcedDrops,
       lostTotal: stats.lost,
       gapsTotal: stats.gaps,
       reconnectsTotal: Math.max(0, stats.sessions - 1),

@@ -334,10 +334,12 @@ function endsInShared({ plan, role }: DesiredLane): boolean {
  * What a lane leaves out: records that have been in its sink before, and, on a replicate link, what the link brought here: every
  * member has that from where it was published.
  */
-function exportRules({ link, kind, from, to, sinkStream }: LanePlan): ExportRules {
+function exportRules({ link, kind, from, to, sinkStream, sourced }: LanePlan): ExportRules {
   return {
     sink: `${to}/${sinkStream}`,
     imported: (lane) => kind === 'replicate' && lane.startsWith(`${link}/`) && lane.endsWith(`/${from}`),
+    // What a JetStream source beside this link copies would come back without a sign of where it has been.
+    sourced: sourced ?? kind !== 'replicate',
   };
 }
 

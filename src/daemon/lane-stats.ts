@@ -28,6 +28,7 @@ export class LaneStats {
   wireBytes = 0;
   duplicates = 0;
   loopDrops = 0;
+  sourcedDrops = 0;
   lost = 0;
   gaps = 0;
   sessions = 0;

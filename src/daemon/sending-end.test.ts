@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { windowOf } from '../../test/support/memory.ts';
 import type { Source, SourceEvents } from '../brokers/broker.ts';
 import type { Channel } from '../transport/channel.ts';
-import { BatchBuilder } from '../wire/batch.ts';
+import { BatchBuilder, decodeBatch } from '../wire/batch.ts';
 import { decodeFrame, type Frame, type Opening } from '../wire/frame.ts';
 import type { Position } from '../wire/position.ts';
 import { LaneStats } from './lane-stats.ts';
@@ -63,11 +63,12 @@ function rig() {
   return { sent, settled, observed, events, stats, end, ack };
 }
 
-function batch(after: number, ...records: readonly ('kept' | 'left out')[]): BatchBuilder {
+function batch(after: number, ...records: readonly ('kept' | 'left out' | 'sourced')[]): BatchBuilder {
   const builder = new BatchBuilder('i', after, 1000);
   for (const [i, record] of records.entries()) {
     const sequence = after + i + 1;
-    if (record === 'left out') builder.pass(sequence, 1000 + sequence, 0, Buffer.from('p'));
+    const why = record === 'sourced' ? 'sourced' : 'elsewhere';
+    if (record !== 'kept') builder.pass(sequence, 1000 + sequence, 0, Buffer.from('p'), why);
     else builder.append(sequence, 1000 + sequence, 0, Buffer.from('s'), new Uint8Array(), Buffer.from('p'));
   }
   return builder;
@@ -90,6 +91,15 @@ test('records that were left out count as loop drops once they are passed, and m
   expect(settled.at(-1)).toEqual({ incarnation: 'i', sequence: 6 });
   // A batch without records says nothing about sizes and times of records.
   expect(observed).toEqual([1]);
+});
+
+test('what JetStream had copied is counted by itself, and the other end is not told that it began elsewhere', () => {
+  const { events, stats, ack } = rig();
+  const mixed = () => batch(0, 'sourced', 'kept', 'left out', 'sourced');
+  expect(decodeBatch(mixed().frame(1, 1, 0))).toMatchObject({ count: 1, filtered: 1, lastSequence: 4 });
+  events.batch(mixed());
+  ack(4);
+  expect(stats).toMatchObject({ loopDrops: 1, sourcedDrops: 2, records: 1 });
 });
 
 test('what was left out and never stored is not counted: the next session leaves it out again', () => {

@@ -14,6 +14,7 @@ interface OnTheWay {
   readonly last: Position;
   readonly records: number;
   readonly filtered: number;
+  readonly sourced: number;
   readonly bytes: number;
   readonly firstMs: number;
   readonly sentMs: number;
@@ -186,6 +187,7 @@ export class SendingEnd {
       last: { incarnation: batch.incarnation, sequence: batch.lastSequence },
       records: batch.count,
       filtered: batch.filtered,
+      sourced: batch.sourced,
       bytes,
       firstMs: batch.firstSeconds * 1000,
       sentMs: performance.now(),
@@ -212,6 +214,7 @@ export class SendingEnd {
       this.#stats.bytes += batch.bytes;
       // Left out here because the sink would drop them as loops. Counted once they are passed for good.
       this.#stats.loopDrops += batch.filtered;
+      this.#stats.sourcedDrops += batch.sourced;
       if (batch.records === 0) continue;
       this.#stats.observer.batch({
         records: batch.records,

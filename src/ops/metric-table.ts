@@ -164,6 +164,11 @@ export const statusMetrics: readonly StatusMetric[] = [
   laneTotal('lane_wire_bytes_total', 'Bytes of the frames that carried them.', (l) => l.wireBytesTotal),
   laneTotal('lane_duplicates_total', 'Records that the sink held already.', (l) => l.duplicatesTotal),
   laneTotal('lane_loop_drops_total', 'Records that had been here before.', (l) => l.loopDropsTotal),
+  laneTotal(
+    'lane_sourced_drops_total',
+    'Records that JetStream had copied, not carried on.',
+    (l) => l.sourcedDropsTotal,
+  ),
   laneTotal('lane_lost_records_total', 'Records that will never be delivered.', (l) => l.lostTotal),
   laneTotal('lane_gaps_total', 'Ranges of positions that were lost.', (l) => l.gapsTotal),
   openGaps('unacknowledged_gaps', 'Gaps in the ledger that nobody acknowledged.', (g) => g.gaps),

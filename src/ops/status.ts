@@ -59,6 +59,8 @@ export interface LaneStatus {
   readonly wireBytesTotal: number;
   readonly duplicatesTotal: number;
   readonly loopDropsTotal: number;
+  /** Left out at the source because JetStream had copied them there (`sourced`). */
+  readonly sourcedDropsTotal: number;
   readonly lostTotal: number;
   readonly gapsTotal: number;
   readonly reconnectsTotal: number;

@@ -141,12 +141,14 @@ function groupPlan(name: string, { except, expect }: PeerEntry, match: string): 
 }
 
 function linkPlan(name: string, entry: LinkEntry, self: string): LinkPlan {
-  const { kind, start, previously, origins } = entry;
+  const { kind, start, previously, sourced, origins } = entry;
   const common = {
     name,
     kind,
     ...(start === undefined ? {} : { start: startPlan(start) }),
     ...(previously === undefined ? {} : { previously }),
+    // Said or left out, the default is the same link.
+    ...(sourced === undefined || sourced === (kind !== 'replicate') ? {} : { sourced }),
     origins: origins ?? [],
   };
   if (kind === 'replicate') {

@@ -125,6 +125,7 @@ describe('the canonical JSON of a link', () => {
       { ...link, start: { at: 'sequence', sequence: 1 } },
       { ...link, start: { at: 'time', timeMs: 1 } },
       { ...link, previously: 'other' },
+      { ...link, sourced: false },
       { ...link, to: { ...link.to, create } },
       { ...link, to: { ...link.to, create: { ...create, replicas: 1 } } },
       { ...link, to: { ...link.to, create: { ...create, maxAgeMs: 1 } } },
@@ -288,15 +289,18 @@ function declaredLinks(self: string): fc.Arbitrary<LinkPlan> {
       start,
       created,
       previously: fc.option(name, { nil: undefined }),
+      sourced: fc.boolean(),
       origins: fc.array(fc.constantFrom('edge-*', 'x')),
     })
-    .map(({ name: linkName, kind, streams, others: many, start: at, created: made, previously, origins }) => {
+    .map(({ name: linkName, kind, streams, others: many, start: at, created: made, previously, sourced, origins }) => {
       const common = {
         name: linkName,
         kind,
         origins,
         ...(at === undefined ? {} : { start: at }),
         ...(previously === undefined ? {} : { previously }),
+        // The default is not said.
+        ...(sourced === (kind !== 'replicate') ? {} : { sourced }),
       };
       if (kind === 'replicate') {
         const end = { clusters: [self, ...many.filter((one) => one !== 'edges')].toSorted(), stream: streams[0] };

@@ -20,7 +20,7 @@ export function linkBetween(link: LinkPlan, peers: Peers, self: string, other: s
 
 /** The lanes that a link compiles to: from each source cluster to each sink cluster but itself. */
 export function lanesOf(link: LinkPlan, declaredBy: string): LanePlan[] {
-  const { name, kind, start, previously, origins } = link;
+  const { name, kind, start, previously, sourced, origins } = link;
   const { create, subject } = link.to;
   const lanes = link.from.clusters.flatMap((from) =>
     link.to.clusters.filter((to) => to !== from).map((to): [string, string] => [from, to]),
@@ -38,6 +38,7 @@ export function lanesOf(link: LinkPlan, declaredBy: string): LanePlan[] {
     shared: kind === 'replicate' || link.to.shared === true,
     ...(start === undefined ? {} : { start }),
     ...(previously === undefined ? {} : { previously: `${previously}/${from}/${to}` }),
+    ...(sourced === undefined ? {} : { sourced }),
     origins,
     declaredBy,
     linkHash: linkHash(between(link, from, to)),
@@ -58,13 +59,14 @@ function between(link: LinkPlan, from: string, to: string): LinkPlan {
  * accepts at its own end.
  */
 export function linkToJson(link: LinkPlan): string {
-  const { name, kind, from, to, start, previously } = link;
+  const { name, kind, from, to, start, previously, sourced } = link;
   const { create, shared } = to;
   return JSON.stringify({
     from: { clusters: from.clusters.toSorted(), stream: from.stream },
     kind,
     name,
     ...(previously === undefined ? {} : { previously }),
+    ...(sourced === undefined ? {} : { sourced }),
     ...(start === undefined ? {} : { start: startJson(start) }),
     to: {
       clusters: to.clusters.toSorted(),
@@ -112,7 +114,7 @@ export function linkFromJson(text: string): ParsedLink {
     const path = fault?.on === 'key' ? fault.path.slice(0, -1) : fault?.path;
     return refused('link-conflict', `at ${path?.join('.') || 'its top'}: ${fault?.message}`);
   }
-  const { name, kind, from, to, start, previously } = parsed.data;
+  const { name, kind, from, to, start, previously, sourced } = parsed.data;
   const { create, shared, ...sink } = to;
   const link: LinkPlan = {
     name,
@@ -126,6 +128,7 @@ export function linkFromJson(text: string): ParsedLink {
     },
     ...(start === undefined ? {} : { start }),
     ...(previously === undefined ? {} : { previously }),
+    ...(sourced === undefined || sourced === (kind !== 'replicate') ? {} : { sourced }),
     origins: [],
   };
   const fault = shapeFault(link);
@@ -173,6 +176,7 @@ export function linkDifference(one: LinkPlan, other: LinkPlan, places: readonly 
     start: startText(link.start),
     ...createParts(link.to.create),
     previously: link.previously ?? 'none',
+    sourced: link.sourced === undefined ? 'left out' : String(link.sourced),
   });
   const [a, b] = [parts(one), parts(other)];
   const different = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((key) => a[key] !== b[key]);

@@ -121,6 +121,8 @@ export interface LinkPlan {
   readonly start?: StartPlan;
   /** Name that this link had before; its lanes' cursors carry over. */
   readonly previously?: string;
+  /** Whether records are carried that JetStream copied into the source stream. Absent: of all kinds but `replicate`. */
+  readonly sourced?: boolean;
   /** Clusters, as patterns, in whose name the sources may speak besides their own, at the end of the declarer. */
   readonly origins: readonly string[];
 }
@@ -180,6 +182,7 @@ export interface LanePlan {
   /** Id that this lane had before, if its link was renamed. */
   readonly previously?: string;
   /** As in LinkPlan. */
+  readonly sourced?: boolean;
   readonly origins: readonly string[];
   /** The cluster whose file declares the link. */
   readonly declaredBy: string;

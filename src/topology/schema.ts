@@ -236,6 +236,13 @@ export const link = z
       .describe('Name that this link had before: its lanes go on where they stood under that name.')
       .meta({ examples: ['old-name'] })
       .optional(),
+    sourced: z
+      .boolean()
+      .describe(
+        'Whether records are carried that JetStream itself sourced or mirrored into the source stream. Default: `true`; of `replicate` `false`, since they would go round.',
+      )
+      .meta({ title: 'true or false', examples: [true] })
+      .optional(),
     origins: origins
       .describe(
         'Clusters, besides the sources themselves, that records may come from when this cluster stores them: a source that passes on what others sent speaks in their names.',
@@ -387,4 +394,5 @@ export const wireLink = z.strictObject({
     ])
     .optional(),
   previously: linkName.optional(),
+  sourced: z.boolean().optional(),
 });

@@ -58,9 +58,11 @@ export class BatchBuilder {
   lastNanos = 0;
   /** Newest sequence of the source when the batch was built. */
   headSequence = 0;
-  /** Records that it holds, and those that were left out and that it accounts for. */
+  /** Records that it holds, and those that were left out and that it accounts for, because they began elsewhere. */
   count = 0;
   filtered = 0;
+  /** Others that were left out and that it accounts for, though they began at this very source: the other end is not told how many. */
+  sourced = 0;
   /** When the source stored the first record that is accounted for, Unix seconds. */
   firstSeconds = 0;
   /** Payload of the record at `lastSequence`, where that one was left out. */
@@ -97,8 +99,15 @@ export class BatchBuilder {
   }
 
   /** Accounts for a record that is left out: the cursor passes it. Its payload is held until the frame is made, for the digest. */
-  pass(sequence: number, seconds: number, nanos: number, payload: Uint8Array): void {
-    this.filtered++;
+  pass(
+    sequence: number,
+    seconds: number,
+    nanos: number,
+    payload: Uint8Array,
+    why: 'elsewhere' | 'sourced' = 'elsewhere',
+  ): void {
+    if (why === 'sourced') this.sourced++;
+    else this.filtered++;
     this.#reached(sequence, seconds, nanos, seconds);
     this.#passed = payload;
   }

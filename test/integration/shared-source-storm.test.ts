@@ -103,7 +103,7 @@ await eachServer('newest', (binary) => {
       memory: plentyOfMemory(),
       timing,
     });
-    const rules = (sink: string): ExportRules => ({ sink, imported: () => false });
+    const rules = (sink: string): ExportRules => ({ sink, imported: () => false, sourced: true });
     const left = [undefined, 'a', 'b', undefined, 'a'];
     const lanes = left.map(
       (origin) => new Restless(hub, origin === undefined ? undefined : rules(`${origin}/S`), drawn),

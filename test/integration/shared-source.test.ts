@@ -308,15 +308,21 @@ await eachServer('ends', (binary) => {
         return { ...draft, headers: Buffer.from(headers) };
       });
     const all: readonly (ExportRules & { readonly left: (kind: (typeof kinds)[number]) => boolean })[] = [
-      { sink: 'z/S', imported: () => false, left: () => false },
-      { sink: 'a/S', imported: () => false, left: (kind) => kind?.origin === 'a/S' },
-      { sink: 'b/S', imported: () => false, left: (kind) => kind?.origin === 'b/S' || kind?.path === 'b/S' },
+      { sink: 'z/S', imported: () => false, sourced: true, left: () => false },
+      { sink: 'a/S', imported: () => false, sourced: true, left: (kind) => kind?.origin === 'a/S' },
+      {
+        sink: 'b/S',
+        imported: () => false,
+        sourced: true,
+        left: (kind) => kind?.origin === 'b/S' || kind?.path === 'b/S',
+      },
       {
         sink: 'b/S',
         imported: (id) => id.startsWith('l/'),
+        sourced: true,
         left: (kind) => kind?.lane === 'l/a/c' || kind?.origin === 'b/S' || kind?.path === 'b/S',
       },
-      { sink: 'z/S', imported: () => true, left: (kind) => kind !== undefined },
+      { sink: 'z/S', imported: () => true, sourced: true, left: (kind) => kind !== undefined },
     ];
 
     test.each([true, false])('is left out lane by lane, and the cursor passes it; shared: %s', async (shared) => {
@@ -350,7 +356,7 @@ await eachServer('ends', (binary) => {
     });
 
     test.each([true, false])('alone moves the cursor with one batch at a time; shared: %s', async (shared) => {
-      const rules = { sink: 'z/S', imported: () => true };
+      const rules = { sink: 'z/S', imported: () => true, sourced: true };
       const hub = hubOf(fixture.link, stream);
       const other = lane(hub).open();
       const probe = lane(shared ? hub : hubOf(fixture.link, stream), { rules, settles: false }).open();

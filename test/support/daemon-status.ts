@@ -26,6 +26,7 @@ export function laneStatus(change: Partial<LaneStatus> = {}): LaneStatus {
     wireBytesTotal: 1_300_000,
     duplicatesTotal: 0,
     loopDropsTotal: 0,
+    sourcedDropsTotal: 0,
     lostTotal: 0,
     gapsTotal: 0,
     reconnectsTotal: 1,

@@ -231,9 +231,11 @@ export class JetStreamSource implements Source {
 
   #append(message: Msg, sequence: number, seconds: number, nanos: number): void {
     const provenance = readProvenance(rawHeaders(message), this.#place, sequence);
-    const { headers, identity, path } = provenance;
-    if (identity !== undefined && this.#options.filter?.(sequence, provenance)) {
-      this.#packing().pass(sequence, seconds, nanos, rawPayload(message));
+    const { headers, identity, path, sourced } = provenance;
+    const came = identity !== undefined || sourced === true;
+    const leftOut = came ? this.#options.filter?.(sequence, provenance) : undefined;
+    if (leftOut !== undefined) {
+      this.#packing().pass(sequence, seconds, nanos, rawPayload(message), leftOut);
       this.#tail = sequence;
       return;
     }

@@ -2,6 +2,7 @@ import { originTime } from '../../dedupe/origin-index.ts';
 import type { RecordView } from '../../wire/record-view.ts';
 import type { TailRecord } from '../broker.ts';
 import { type HeaderTarget, plainTarget, storedLine } from './header-policy.ts';
+import { isSourced } from './stream-source.ts';
 
 /**
  * Causeway's own headers. What becomes of those that NATS reserves stands in header-policy.ts.
@@ -36,6 +37,8 @@ export interface Provenance {
   readonly path?: Buffer;
   /** The lane that brought it here. */
   readonly lane?: string;
+  /** JetStream copied it here, out of another stream. Of what a lane brought that is not asked. */
+  readonly sourced?: boolean;
 }
 
 const none = Buffer.alloc(0);
@@ -71,7 +74,7 @@ function hasControl(text: string): boolean {
  * were written for this very place.
  */
 export function readProvenance(block: Buffer, place: string, sequence: number): Provenance {
-  if (block.length === 0 || block.indexOf(ours) < 0) return { headers: block };
+  if (block.length === 0 || block.indexOf(ours) < 0) return { headers: block, sourced: isSourced(block) };
   const text = block.toString('latin1');
   const at = headerValue(text, atKey);
   const proven = at === `${place}/${sequence}` || at === `${place}/-`;
@@ -85,7 +88,7 @@ export function readProvenance(block: Buffer, place: string, sequence: number): 
         rest.map(([, line]) => line),
       );
   const identity = headerValue(text, originKey);
-  if (!proven || identity === undefined) return { headers };
+  if (!proven || identity === undefined) return { headers, sourced: isSourced(block) };
   const path = headerValue(text, pathKey);
   const lane = headerValue(text, laneKey);
   return {

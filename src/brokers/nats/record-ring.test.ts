@@ -10,11 +10,11 @@ import { Imports, RecordRing } from './record-ring.ts';
 const none = Buffer.alloc(0);
 const second = 1_700_000_000;
 
-/** A record of the model: `step` behind the one before it; over a lane it comes from a place, perhaps through another. */
+/** A record of the model: `step` behind the one before it; over a lane it comes from a place, perhaps through another, by JetStream's sources from nowhere. */
 interface Drawn {
   readonly step: number;
   readonly bytes: number;
-  readonly lane?: 'l/a/x' | 'l/b/x' | 'm/a/x' | undefined;
+  readonly lane?: 'l/a/x' | 'l/b/x' | 'm/a/x' | 'sources' | undefined;
   readonly from: 'a/S' | 'b/S';
   readonly path: '' | 'c/S' | 'd/S,b/S';
 }
@@ -23,17 +23,19 @@ type Known = Drawn & { readonly sequence: number };
 const drawn: fc.Arbitrary<Drawn> = fc.record({
   step: fc.constantFrom(1, 1, 1, 2, 40),
   bytes: fc.constantFrom(0, 10, 100, 3000),
-  lane: fc.constantFrom(undefined, undefined, 'l/a/x', 'l/b/x', 'm/a/x'),
+  lane: fc.constantFrom(undefined, undefined, 'l/a/x', 'l/b/x', 'm/a/x', 'sources'),
   from: fc.constantFrom('a/S', 'b/S'),
   path: fc.constantFrom('', '', 'c/S', 'd/S,b/S'),
 });
 
 const identityOf = (record: Known) =>
-  record.lane === undefined ? '' : `${record.from}/i/${record.sequence}/${second}000000001`;
+  record.lane === undefined || record.lane === 'sources'
+    ? ''
+    : `${record.from}/i/${record.sequence}/${second}000000001`;
 
 function append(batch: BatchBuilder, record: Known): boolean {
   const identity = Buffer.from(identityOf(record));
-  const path = record.lane === undefined ? none : Buffer.from(record.path);
+  const path = identity.length === 0 ? none : Buffer.from(record.path);
   const payload = Buffer.alloc(record.bytes, String(record.sequence));
   return batch.append(record.sequence, second, record.sequence, Buffer.from('s'), none, payload, identity, path);
 }
@@ -52,7 +54,8 @@ function fill(ring: RecordRing, records: readonly Drawn[], perBatch: number, bat
     while (left.length > 0 && batch.count < perBatch && append(batch, left[0]!)) {
       const one = left.shift()!;
       if (one.lane === undefined) continue;
-      imports.add({ sequence: one.sequence, lane: one.lane, places: placesOf(identityOf(one), one.path) });
+      if (one.lane === 'sources') imports.add({ sequence: one.sequence, lane: undefined, places: [] });
+      else imports.add({ sequence: one.sequence, lane: one.lane, places: placesOf(identityOf(one), one.path) });
     }
     ring.push(batch, imports.sequences.length === 0 ? undefined : imports);
   }
@@ -66,11 +69,13 @@ function take(ring: RecordRing, after: number, rules: ExportRules | undefined, b
   /** By the last sequence of each batch. */
   const ends = new Map<number, Witness | undefined>();
   let filtered = 0;
+  let sourced = 0;
   let largest = 0;
   for (let at = after; at < ring.end; ) {
     const builder = new BatchBuilder('lane', at, batchBytes);
     ring.fill(builder, rules);
     filtered += builder.filtered;
+    sourced += builder.sourced;
     if (builder.count > 1) largest = Math.max(largest, builder.rawBytes);
     const batch = decodeBatch(builder.frame(1, 1, 0));
     expect(batch.firstSequence).toBe(at + 1);
@@ -87,15 +92,22 @@ function take(ring: RecordRing, after: number, rules: ExportRules | undefined, b
     ends.set(batch.lastSequence, batch.seen);
     at = batch.lastSequence;
   }
-  return { sequences, payloads, ends, filtered, largest };
+  return { sequences, payloads, ends, filtered, sourced, largest };
 }
 
 const rules: fc.Arbitrary<ExportRules | undefined> = fc
   .option(
-    fc.record({ sink: fc.constantFrom('a/S', 'b/S', 'c/S', 'z/S'), link: fc.constantFrom('l/', 'm/', 'none/') }),
+    fc.record({
+      sink: fc.constantFrom('a/S', 'b/S', 'c/S', 'z/S'),
+      link: fc.constantFrom('l/', 'm/', 'none/'),
+      sourced: fc.boolean(),
+    }),
     { nil: undefined },
   )
-  .map((drawn) => drawn && { sink: drawn.sink, imported: (lane: string) => lane.startsWith(drawn.link) });
+  .map(
+    (drawn) =>
+      drawn && { sink: drawn.sink, sourced: drawn.sourced, imported: (lane: string) => lane.startsWith(drawn.link) },
+  );
 
 test('whatever the rules and wherever it begins, a lane gets every record that is not left out, once and in order', () => {
   fc.assert(
@@ -114,12 +126,16 @@ test('whatever the rules and wherever it begins, a lane gets every record that i
           (record) =>
             rule === undefined ||
             record.lane === undefined ||
-            !(rule.imported(record.lane) || wasAt(rule.sink, identityOf(record), record.path)),
+            (record.lane === 'sources'
+              ? rule.sourced
+              : !(rule.imported(record.lane) || wasAt(rule.sink, identityOf(record), record.path))),
         );
         const taken = take(ring, after, rule, batchBytes);
         expect(taken.sequences).toEqual(kept.map(({ sequence }) => sequence));
         expect(taken.payloads).toEqual(kept.map(({ sequence, bytes }) => Buffer.alloc(bytes, String(sequence))));
-        expect(taken.filtered).toBe(behind.length - kept.length);
+        const left = behind.filter((record) => !kept.includes(record));
+        expect(taken.sourced).toBe(left.filter(({ lane }) => lane === 'sources').length);
+        expect(taken.filtered).toBe(left.length - taken.sourced);
         expect(taken.largest).toBeLessThanOrEqual(batchBytes);
         for (const { sequence, bytes } of behind) {
           if (!taken.ends.has(sequence)) continue;

@@ -1,6 +1,6 @@
 import type { BatchBuilder, PackedRecords } from '../../wire/batch.ts';
 import { RecordView } from '../../wire/record-view.ts';
-import type { ExportRules } from '../broker.ts';
+import type { ExportRules, LeftOut } from '../broker.ts';
 import { wasAt } from './export-rules.ts';
 import type { RecordTime } from './source-proof.ts';
 
@@ -9,20 +9,20 @@ const overheadBytes = 256;
 /** And for each record that came over another lane. */
 const importBytes = 16;
 
-/** A record that came over another lane: the lane, and the places (cluster/stream) it was at before. */
+/** A record that came over another lane: the lane, and the places (cluster/stream) it was at before; without a lane the broker copied it. */
 export interface Import {
   readonly sequence: number;
-  readonly lane: string;
+  readonly lane: string | undefined;
   readonly places: readonly string[];
 }
 
-/** The records of a batch that came over other lanes, and what rules may ask of them. */
+/** The records of a batch that came over other lanes or were copied, and what rules may ask of them. */
 export class Imports {
   /** Sequences in order, and the lane that brought each of them. */
   readonly sequences: number[] = [];
-  readonly lanes: string[] = [];
+  readonly lanes: (string | undefined)[] = [];
   /** All lanes and places, each once. */
-  readonly #distinct = { lanes: new Set<string>(), places: new Set<string>() };
+  readonly #distinct = { lanes: new Set<string | undefined>(), places: new Set<string>() };
 
   add({ sequence, lane, places }: Import): void {
     this.sequences.push(sequence);
@@ -34,7 +34,8 @@ export class Imports {
   /** Whether the rules leave out any of these records. */
   touchedBy(rules: ExportRules): boolean {
     if (this.#distinct.places.has(rules.sink)) return true;
-    for (const lane of this.#distinct.lanes) if (rules.imported(lane)) return true;
+    for (const lane of this.#distinct.lanes)
+      if (lane === undefined ? !rules.sourced : rules.imported(lane)) return true;
     return false;
   }
 }
@@ -176,8 +177,9 @@ function pick({ records, imports }: Entry, builder: BatchBuilder, rules: ExportR
     const imported = imports?.sequences[at] === sequence;
     const lane = imported ? imports.lanes[at++] : undefined;
     if (sequence <= builder.lastSequence) continue;
-    if (lane !== undefined && rules !== undefined && leavesOut(rules, lane, view)) {
-      builder.pass(sequence, seconds, nanos, buffer.subarray(view.payloadStart, view.payloadEnd));
+    const leftOut = imported && rules !== undefined ? leavesOut(rules, lane, view) : undefined;
+    if (leftOut !== undefined) {
+      builder.pass(sequence, seconds, nanos, buffer.subarray(view.payloadStart, view.payloadEnd), leftOut);
       continue;
     }
     const record = { buffer, start, end: view.nextAt, count: 1, sequence, seconds, nanos, firstSeconds: seconds };
@@ -186,14 +188,12 @@ function pick({ records, imports }: Entry, builder: BatchBuilder, rules: ExportR
   return true;
 }
 
-function leavesOut(rules: ExportRules, lane: string, view: RecordView): boolean {
-  if (rules.imported(lane)) return true;
+function leavesOut(rules: ExportRules, lane: string | undefined, view: RecordView): LeftOut | undefined {
+  if (lane === undefined) return rules.sourced ? undefined : 'sourced';
+  if (rules.imported(lane)) return 'elsewhere';
   const { buffer, identityStart, identityEnd, pathStart, pathEnd } = view;
-  return wasAt(
-    rules.sink,
-    buffer.toString('utf8', identityStart, identityEnd),
-    buffer.toString('utf8', pathStart, pathEnd),
-  );
+  const identity = buffer.toString('utf8', identityStart, identityEnd);
+  return wasAt(rules.sink, identity, buffer.toString('utf8', pathStart, pathEnd)) ? 'elsewhere' : undefined;
 }
 
 function same(a: RecordTime, b: RecordTime): boolean {

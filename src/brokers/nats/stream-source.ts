@@ -22,6 +22,11 @@ export function readStreamSource(block: Buffer): CopyLabel | undefined {
   return { stream: sourceStream(index), index, sequence: Number(match[2]), route: match[3] };
 }
 
+/** Whether JetStream copied the message, be the label readable or not. */
+export function isSourced(block: Buffer): boolean {
+  return block.indexOf(key) >= 0;
+}
+
 /** STREAM or STREAM:HASH, as a server writes it for a source that it reads through this API prefix. */
 export function sourceIndex(stream: string, api: string | undefined): string {
   if (api === undefined) return stream;

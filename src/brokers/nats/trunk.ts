@@ -56,9 +56,9 @@ export class Trunk {
     this.#source = new JetStreamSource({
       ...options,
       filter: (at, { lane = '', identity, path }) => {
-        const places = placesOf(identity?.toString() ?? '', path?.toString() ?? '');
-        this.#came.push({ sequence: at, lane, places });
-        return false;
+        if (identity === undefined) this.#came.push({ sequence: at, lane: undefined, places: [] });
+        else this.#came.push({ sequence: at, lane, places: placesOf(identity.toString(), path?.toString() ?? '') });
+        return undefined;
       },
     });
     this.#source.resume(place, {
