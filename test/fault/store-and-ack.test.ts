@@ -7,6 +7,7 @@ import { eachServer } from '../support/each-server.ts';
 import { perfect } from '../support/oracle.ts';
 import { Outages, type Victim } from '../support/outages.ts';
 import { Seed } from '../support/seed.ts';
+import { limitMs, many } from '../support/soak.ts';
 import { until } from '../support/until.ts';
 import { fanIn, World } from '../support/world.ts';
 
@@ -15,41 +16,45 @@ const judged = [{ lane, stream: 'TELEMETRY' }];
 const sink = { cluster: 'hub', stream: 'FLEET' };
 
 await eachServer('ends', (binary) => {
-  test('records stored but not acknowledged when a daemon or server is killed are not stored again, three times', async () => {
-    const rounds = 3;
-    const perRound = 2_000;
-    const seed = Seed.announced('store and ack');
-    await using world = await World.make(fanIn(['plant-a']), { binary, lines: true });
-    const [hub, plant] = [world.cluster('hub'), world.cluster('plant-a')];
-    await world.start();
-    await using feed = await plant.feed('TELEMETRY', { count: 0, payloadBytes: 512 });
-    await using outages = new Outages(world, () => `${feed.accepted} published`);
-    const victims: readonly Victim[] = ['daemon hub', 'daemon plant-a', 'server hub'];
-    const line = world.line('plant-a', 'hub');
-    try {
-      for (let round = 0; round < rounds; round++) {
-        // Only on a line that is known to be fast there is much under way that nobody has heard of yet.
-        feed.allow(round * perRound + 800);
-        await world.stored(lane, round * perRound + 800);
-        await until(async () => (await plant.daemon.lane(lane)).state === 'live', { what: 'the lane to be live' });
-        const before = (await plant.daemon.lane(lane)).storedSequence ?? 0;
-        // From here on the hub stores, and its acknowledgements do not arrive.
-        line.freeze('from-target');
-        feed.allow((round + 1) * perRound);
-        const some = before + seed.between(1, 300);
-        const stored = async () => ((await hub.count('FLEET')) ?? 0) >= some;
-        const kill = outages.kill(victims[round % victims.length]!, stored, seed.between(0, 200));
-        await kill;
-        line.thaw();
+  test(
+    'records stored but not acknowledged when a daemon or server is killed are not stored again',
+    async () => {
+      const rounds = many(3, 200);
+      const perRound = 2_000;
+      const seed = Seed.announced('store and ack');
+      await using world = await World.make(fanIn(['plant-a']), { binary, lines: true });
+      const [hub, plant] = [world.cluster('hub'), world.cluster('plant-a')];
+      await world.start();
+      await using feed = await plant.feed('TELEMETRY', { count: 0, payloadBytes: 512 });
+      await using outages = new Outages(world, () => `${feed.accepted} published`);
+      const victims: readonly Victim[] = ['daemon hub', 'daemon plant-a', 'server hub'];
+      const line = world.line('plant-a', 'hub');
+      try {
+        for (let round = 0; round < rounds; round++) {
+          // Only on a line that is known to be fast there is much under way that nobody has heard of yet.
+          feed.allow(round * perRound + 800);
+          await world.stored(lane, round * perRound + 800);
+          await until(async () => (await plant.daemon.lane(lane)).state === 'live', { what: 'the lane to be live' });
+          const before = (await plant.daemon.lane(lane)).storedSequence ?? 0;
+          // From here on the hub stores, and its acknowledgements do not arrive.
+          line.freeze('from-target');
+          feed.allow((round + 1) * perRound);
+          const some = before + seed.between(1, 300);
+          const stored = async () => ((await hub.count('FLEET')) ?? 0) >= some;
+          const kill = outages.kill(victims[round % victims.length]!, stored, seed.between(0, 200));
+          await kill;
+          line.thaw();
+        }
+        await world.stored(lane, rounds * perRound);
+      } finally {
+        console.info(outages.story);
       }
-      await world.stored(lane, rounds * perRound);
-    } finally {
-      console.info(outages.story);
-    }
-    const { verdicts, foreign } = await world.judge(sink, judged);
-    expect(verdicts).toEqual({ [lane]: perfect(rounds * perRound) });
-    expect(foreign).toEqual([]);
-  });
+      const { verdicts, foreign } = await world.judge(sink, judged);
+      expect(verdicts).toEqual({ [lane]: perfect(rounds * perRound) });
+      expect(foreign).toEqual([]);
+    },
+    limitMs(180_000),
+  );
 
   test('a backlog under way at full speed survives kills of either daemon and of the hub server', async () => {
     const count = 60_000;

@@ -82,6 +82,8 @@ export class RigSession {
   records = 0;
   duplicates = 0;
   ended: Failure | undefined;
+  /** Called whenever more is known to be stored. */
+  heard: () => void = () => undefined;
 
   constructor(lane: RigLane) {
     this.#lane = lane;
@@ -129,6 +131,7 @@ export class RigSession {
     this.stored = effect.position.sequence;
     this.records += effect.records;
     this.duplicates += effect.duplicates;
+    this.heard();
   }
 
   #onEnded(failure: Failure): void {
