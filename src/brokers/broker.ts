@@ -126,7 +126,7 @@ export interface SinkLog {
   restart(): void;
   /**
    * Appends the record the view stands on. With `expectLast` the sink takes it only if that is its last sequence; without, the
-   * record carries its identity as message id. Returns a failure if the record can never be stored (too large, a subject that
+   * record carries its identity as message id. `plain`: no header of the application's is to have an effect. Returns a failure if the record can never be stored (too large, a subject that
    * may not be written); nothing was sent then.
    */
   append(
@@ -135,6 +135,7 @@ export interface SinkLog {
     incarnation: string,
     previous: number,
     expectLast: number | undefined,
+    plain: boolean,
   ): Failure | undefined;
 }
 

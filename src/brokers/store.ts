@@ -65,6 +65,35 @@ export interface LedgerPlace {
   readonly revision: number;
 }
 
+/** What is kept of a record that a sink refuses for good, besides the record. */
+export interface QuarantineEntry {
+  readonly lane: string;
+  /** The sink stream. */
+  readonly stream: string;
+  readonly position: Position;
+  /** When the lane's source stored it. */
+  readonly seconds: number;
+  readonly nanos: number;
+  /** Under which it came, and under which it was to be stored; absent if the mapping yields none. */
+  readonly subject: string;
+  readonly target?: string;
+  /** Where it was first seen, and the way from there, as in `Causeway-Origin` and `Causeway-Path`. */
+  readonly origin: string;
+  readonly path?: string;
+  readonly reason: Reason;
+  readonly detail: string;
+  /** When it was set aside. */
+  readonly at: string;
+  readonly headerBytes: number;
+  readonly payloadBytes: number;
+}
+
+export interface QuarantinedRecord extends QuarantineEntry {
+  /** Its header block as it travelled; empty if it had none. */
+  readonly headers: Buffer;
+  readonly payload: Buffer;
+}
+
 /** A member of a group that called once. */
 export interface RosterEntry {
   readonly cluster: string;
@@ -128,6 +157,11 @@ export interface SinkStore {
    * what is acknowledged of it. Returns whether all of it is acknowledged.
    */
   recordGap(entry: LedgerEntry, replicas: number): Promise<boolean>;
+  /**
+   * Keeps a record that a sink refuses for good; the same lane and position twice is one entry. Throws FailureError: `quarantine-full`, or
+   * `quarantine-unavailable` if somebody has to change something.
+   */
+  quarantine(record: QuarantinedRecord, replicas: number): Promise<void>;
 }
 
 /** What a daemon keeps in its own cluster, and nowhere else (I8). Every method throws FailureError. */

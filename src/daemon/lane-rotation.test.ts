@@ -99,7 +99,7 @@ class Rig {
       if (!open) return;
       for (let n = firstSequence; n <= lastSequence; n++) this.stored.push(n);
       const position = { incarnation, sequence: lastSequence };
-      const counts = { bytes: packed.length, records: count, duplicates: 0, loops: 0 };
+      const counts = { bytes: packed.length, records: count, duplicates: 0, loops: 0, quarantined: 0 };
       events.stored({ type: 'stored', lane: plan.id, epoch, position, ...counts });
     };
     return {

@@ -348,6 +348,7 @@ export class LaneRunner {
       duplicatesTotal: stats.duplicates,
       loopDropsTotal: stats.loopDrops,
       sourcedDropsTotal: stats.sourcedDrops,
+      quarantinedTotal: stats.quarantined,
       lostTotal: stats.lost,
       gapsTotal: stats.gaps,
       reconnectsTotal: Math.max(0, stats.sessions - 1),

@@ -29,6 +29,7 @@ export class LaneStats {
   duplicates = 0;
   loopDrops = 0;
   sourcedDrops = 0;
+  quarantined = 0;
   lost = 0;
   gaps = 0;
   sessions = 0;

@@ -41,7 +41,17 @@ function rig(tellsArrival: boolean) {
   };
   const store = (bytes: number) => {
     const position = { incarnation: 'i', sequence };
-    end.stored({ type: 'stored', lane: 'l', epoch: 1, position, bytes, records: 1, duplicates: 0, loops: 0 });
+    end.stored({
+      type: 'stored',
+      lane: 'l',
+      epoch: 1,
+      position,
+      bytes,
+      records: 1,
+      duplicates: 0,
+      loops: 0,
+      quarantined: 0,
+    });
   };
   return { acks, arrive, store, end };
 }

@@ -19,7 +19,7 @@ export class ReceivingEnd {
   readonly #receiver: LaneReceiver;
   readonly #ended: (failure: Failure | undefined) => void;
   /** Arrival times of batches that are not stored yet, oldest first. */
-  readonly #arrived: number[] = [];
+  readonly #arrived: { readonly atMs: number; bytes: number }[] = [];
   #ackScheduled = false;
   readonly #tellsArrival: boolean;
   #arrivalTimer: NodeJS.Timeout | undefined;
@@ -64,7 +64,7 @@ export class ReceivingEnd {
       this.#stats.onBatchHead(frame.batch.incarnation, head);
       if (frame.batch.packed.length > 0) {
         this.#arrivedMs = performance.now();
-        this.#arrived.push(this.#arrivedMs);
+        this.#arrived.push({ atMs: this.#arrivedMs, bytes: frame.batch.packed.length });
       }
     }
     this.#step({ type: 'frame', frame });
@@ -84,13 +84,14 @@ export class ReceivingEnd {
   /** From the sink: a batch or a gap is stored. */
   stored(effect: StoredEffect): void {
     if (this.#closed) return;
-    const { position, bytes, records, duplicates, loops } = effect;
+    const { position, bytes, records, duplicates, loops, quarantined } = effect;
     this.#stats.onStored(position, Date.now());
     this.#stats.records += records;
     this.#stats.bytes += bytes;
     this.#stats.duplicates += duplicates;
     this.#stats.loopDrops += loops;
-    const arrivedMs = bytes > 0 ? this.#arrived.shift() : undefined;
+    this.#stats.quarantined += quarantined;
+    const arrivedMs = this.#takeArrived(bytes);
     this.#stats.observer.batch({
       records,
       bytes,
@@ -98,6 +99,21 @@ export class ReceivingEnd {
     });
     this.#step({ type: 'stored', position, bytes, nowMs: performance.now() });
     this.#acknowledge();
+  }
+
+  /** So many bytes of what arrived are stored: when the last batch arrived that is complete with them, if one is. */
+  #takeArrived(bytes: number): number | undefined {
+    let arrivedMs: number | undefined;
+    for (let left = bytes; left > 0 && this.#arrived.length > 0; ) {
+      const oldest = this.#arrived[0]!;
+      const taken = Math.min(left, oldest.bytes);
+      left -= taken;
+      oldest.bytes -= taken;
+      if (oldest.bytes > 0) break;
+      arrivedMs = oldest.atMs;
+      this.#arrived.shift();
+    }
+    return arrivedMs;
   }
 
   #acknowledge(): void {

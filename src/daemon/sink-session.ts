@@ -13,6 +13,8 @@ export interface SinkSessionEvents {
   ended(failure: Failure): void;
 }
 
+const nothing = { records: 0, duplicates: 0, loops: 0, quarantined: 0 };
+
 /** A session's hold on its lane in the sink. */
 export interface SinkSession {
   readonly epoch: number;
@@ -85,7 +87,7 @@ export function withBeginning(
     if (!(await save(position))) return;
     const held = waiting;
     waiting = undefined;
-    stored({ type: 'stored', lane, epoch: session.epoch, position, bytes: 0, records: 0, duplicates: 0, loops: 0 });
+    stored({ type: 'stored', lane, epoch: session.epoch, position, bytes: 0, ...nothing });
     for (const work of held) work();
   };
   return {

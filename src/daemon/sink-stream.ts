@@ -3,7 +3,6 @@ import { OriginIndex } from '../dedupe/origin-index.ts';
 import { SinkWriter } from '../lane/sink-writer.ts';
 import {
   type AppendMode,
-  type RecordGapEffect,
   type SinkWriterEffect,
   type SinkWriterEvent,
   sinkWriterDefaults,
@@ -15,7 +14,7 @@ import type { CreatePlan } from '../topology/plan.ts';
 import { type Failure, FailureError, failureFrom } from '../wire/reasons.ts';
 import { SinkCensus } from './sink-census.ts';
 import { type LaneEntry, SinkCheckpoints } from './sink-checkpoints.ts';
-import { enterGap } from './sink-gaps.ts';
+import { SinkEntering } from './sink-entering.ts';
 import { SinkMaker } from './sink-maker.ts';
 import { type OpeningContext, SinkOpening } from './sink-opening.ts';
 import { SinkOrigins } from './sink-origins.ts';
@@ -52,6 +51,7 @@ export class SinkStream {
   #sink: Sink;
   #writer: SinkWriter;
   readonly #lanes: SinkCheckpoints;
+  readonly #entering: SinkEntering;
   readonly #origins: SinkOrigins;
   readonly #maker: SinkMaker;
   readonly #watch: SinkWatch;
@@ -98,6 +98,15 @@ export class SinkStream {
       signal: this.#stopped.signal,
       findDigest: (lane) => findDigest(this.#writer.lane(lane), this.#sink),
       superseded: (entry, failure) => this.#endSession(entry, failure),
+    });
+    this.#entering = new SinkEntering({
+      store,
+      stream,
+      log: this.#log,
+      replicas: () => this.#facts?.replicas ?? 1,
+      entry: (lane) => this.#lanes.entry(lane),
+      step: (event) => this.#step(event),
+      signal: this.#stopped.signal,
     });
     this.#opening = {
       lanes: this.#lanes,
@@ -334,7 +343,10 @@ export class SinkStream {
         break;
       }
       case 'record-gap':
-        void this.#recordGap(effect);
+        void this.#entering.gap(effect);
+        break;
+      case 'quarantine':
+        void this.#entering.quarantine(effect);
         break;
       case 'refused': {
         const entry = this.#lanes.entry(effect.lane);
@@ -380,20 +392,5 @@ export class SinkStream {
       const failure = await this.#maker.help(failureFrom(error));
       if (!isLate()) this.#step({ type: 'read-failed', failure });
     }
-  }
-
-  async #recordGap({ lane, epoch, after, upTo, reason }: RecordGapEffect): Promise<void> {
-    const entered = await enterGap(
-      { lane, after, upTo, reason },
-      {
-        store: this.#options.broker.store,
-        log: this.#log,
-        replicas: this.#facts?.replicas ?? 1,
-        isOpen: () => this.#lanes.entry(lane).session?.epoch === epoch,
-        signal: this.#stopped.signal,
-      },
-    );
-    const seen = reason === 'regressed' ? this.#lanes.entry(lane).history.relabelled(after, upTo) : undefined;
-    if (entered) this.#step({ type: 'gap-recorded', lane, epoch, seen });
   }
 }

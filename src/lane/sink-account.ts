@@ -1,7 +1,9 @@
+import type { Failure } from '../wire/reasons.ts';
 import { LateCopies } from './late-copies.ts';
+import { splitAt } from './poison.ts';
 import type { SinkAppender } from './sink-appender.ts';
 import { SinkFlight } from './sink-flight.ts';
-import { type BatchItem, endOf, type SinkLaneState, storedEffect } from './sink-lane-state.ts';
+import { type BatchItem, batchItem, endOf, type SinkLaneState, storedEffect } from './sink-lane-state.ts';
 import type { SinkLanes } from './sink-lanes.ts';
 import type { SinkWriterEffect } from './sink-writer-events.ts';
 
@@ -69,6 +71,7 @@ export class SinkAccount {
     const newest = item.endAt === this.#round.done;
     const { position, seen, last } = endOf(item);
     if (last !== undefined) lane.last = last;
+    if (item.appended > 0) lane.setAside = 0;
     if (position !== undefined) lane.moveCursor(position, seen);
     this.late.left(item, nowMs);
     // In id mode the place of a record is known only from its own answer, which is the newest one at this moment or none; and a copy
@@ -102,6 +105,22 @@ export class SinkAccount {
     const item = this.flight.current;
     if (item?.lane !== lane) return;
     item.partial = true;
+    this.flight.current = undefined;
+    this.walked(item, nowMs);
+  }
+
+  /**
+   * The record that the walk stands on cannot be stored. What went before it on the lane is an item by itself; the record takes its turn
+   * when that is stored, and everything else of the lane behind it.
+   */
+  setApart(item: BatchItem, failure: Failure, nowMs: number): void {
+    const { lane } = item;
+    const { before, view, poison, behind } = splitAt(item, failure);
+    this.flight.cut(item, { batch: before, view });
+    const later = this.flight.removeRedo((one) => one.lane === lane);
+    for (const one of later) this.#giveUp(one, nowMs);
+    const rest = [behind, ...later.map(({ batch }) => batch)];
+    this.#lanes.pushBack(lane, [poison, ...rest.map((batch) => batchItem(lane, lane.session!, batch))]);
     this.flight.current = undefined;
     this.walked(item, nowMs);
   }

@@ -55,6 +55,11 @@ export class SinkAppender {
     return this.#probing;
   }
 
+  /** The record that was appended alone and is not answered: if the sink refuses something, it is this. */
+  get suspect(): AppendedRecord | undefined {
+    return this.careful ? this.#unanswered[0] : undefined;
+  }
+
   /** Begins a round on a sink whose last sequence is known. */
   begin(lastSequence: number, nowMs: number): void {
     this.base = lastSequence;
@@ -116,6 +121,7 @@ export class SinkAppender {
     const limit = this.limit(options);
     try {
       while (this.sent - this.done < limit) {
+        item.recordAt = view.nextAt;
         if (!view.next()) return true;
         if (view.sequence > batch.lastSequence || view.sequence < batch.firstSequence)
           return { reason: 'bad-frame', detail: `record ${view.sequence} outside its batch` };
@@ -143,6 +149,8 @@ export class SinkAppender {
     }
     const unwelcome = foreignOrigin(item, view);
     if (unwelcome !== undefined) return unwelcome;
+    const doubt = lane.doubtOf(batch.incarnation, sequence);
+    if (doubt?.failure !== undefined) return doubt.failure;
     if (!this.#claim(item, view)) {
       item.duplicates.add(sequence);
       // With nothing under way the sink has it.
@@ -156,6 +164,7 @@ export class SinkAppender {
       batch.incarnation,
       lane.previousFor(batch.incarnation),
       expectLast,
+      doubt !== undefined,
     );
     if (failure !== undefined) {
       this.#unclaim(item, view);

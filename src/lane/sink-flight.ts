@@ -20,11 +20,6 @@ export class SinkFlight {
     return this.#again > 0;
   }
 
-  /** What is to be suspected if the sink refuses something. */
-  get suspect(): BatchItem | undefined {
-    return this.current ?? this.#walked[0];
-  }
-
   /** Begun in this round: some of their records may be on their way. */
   begun(): BatchItem[] {
     return this.current === undefined ? this.#walked : [...this.#walked, this.current];
@@ -33,6 +28,13 @@ export class SinkFlight {
   add(item: BatchItem): void {
     item.lane.inFlight++;
     this.#bytes += item.batch.packed.length;
+  }
+
+  /** Of an item being walked only a part goes on its way. */
+  cut(item: BatchItem, part: Pick<BatchItem, 'batch' | 'view'>): void {
+    this.#bytes -= item.batch.packed.length - part.batch.packed.length;
+    item.batch = part.batch;
+    item.view = part.view;
   }
 
   /** An item that counts as in flight no longer. */

@@ -1,7 +1,7 @@
 import type { SinkLane, TailRecord } from '../brokers/broker.ts';
 import type { InBatch } from '../wire/batch.ts';
 import { type Position, payloadDigest, samePosition, type Witness } from '../wire/position.ts';
-import type { Reason } from '../wire/reasons.ts';
+import type { Failure, Reason } from '../wire/reasons.ts';
 import { RecordView } from '../wire/record-view.ts';
 import type { StoredEffect } from './sink-writer-events.ts';
 
@@ -10,8 +10,11 @@ export interface BatchItem {
   readonly kind: 'batch';
   readonly lane: SinkLaneState;
   readonly epoch: number;
-  readonly batch: InBatch;
-  readonly view: RecordView;
+  /** All of a batch, or the part of it that goes before a record which the sink does not take. */
+  batch: InBatch;
+  view: RecordView;
+  /** Offset of the record on which the walk stands. */
+  recordAt: number;
   /** Sequences that were not appended when the item was walked, because the sink holds them or they loop. */
   readonly duplicates: Set<number>;
   /** How many of those were dropped because they had been here before. */
@@ -47,7 +50,18 @@ export interface GapItem {
   readonly reason: Reason;
 }
 
-export type SinkItem = BatchItem | GapItem;
+/** A record that the sink does not take, on its way into the quarantine. */
+export interface PoisonItem {
+  readonly kind: 'poison';
+  readonly lane: SinkLaneState;
+  readonly epoch: number;
+  readonly position: Position;
+  /** As it came: a RecordList of one. */
+  readonly record: Buffer;
+  readonly failure: Failure;
+}
+
+export type SinkItem = BatchItem | GapItem | PoisonItem;
 
 /** A record of a lane in the sink. `digest` is absent when it was only seen in a headers-only scan. */
 export interface LastRecord {
@@ -89,10 +103,26 @@ export class SinkLaneState {
   readonly queue: SinkItem[] = [];
   /** Items appended or being appended, not yet known to be stored. */
   inFlight = 0;
-  gapPending: GapItem | undefined;
+  /** What is on its way into the ledger or the quarantine. */
+  entering: GapItem | PoisonItem | undefined;
+  /** The record that was refused when it was appended alone; `failure`: it is not tried again in this session. */
+  doubted: { readonly position: Position; readonly failure: Failure | undefined } | undefined;
+  /** Records in a row that went into the quarantine, with none stored between them. */
+  setAside = 0;
 
   constructor(id: string) {
     this.id = id;
+  }
+
+  /** A record was refused when it was appended alone. It has one more try without headers that take effect, where that may be why. */
+  refused(position: Position, failure: Failure): void {
+    const again = failure.reason === 'record-refused' && !samePosition(this.doubted?.position, position);
+    this.doubted = { position, failure: again ? undefined : failure };
+  }
+
+  doubtOf(incarnation: string, sequence: number): SinkLaneState['doubted'] {
+    const position = this.doubted?.position;
+    return position?.sequence === sequence && position.incarnation === incarnation ? this.doubted : undefined;
   }
 
   /** Sequence of the record the next one follows on this lane, for the Causeway-Lane header; 0 at the start of an incarnation. */
@@ -173,6 +203,7 @@ export function batchItem(lane: SinkLaneState, session: { lane: SinkLane; epoch:
     epoch: session.epoch,
     batch,
     view: new RecordView(batch.packed),
+    recordAt: 0,
     duplicates: new Set(),
     loops: 0,
     space: `${session.lane.from}/${session.lane.sourceStream}/${batch.incarnation}`,
@@ -223,14 +254,19 @@ function appendedEnd({ batch, payloadStart, payloadEnd }: BatchItem, last: LastR
 /** What is told of an item that is stored, the position of its lane from now on being `position`. */
 export function storedEffect(item: SinkItem, position: Position): StoredEffect {
   const { lane, epoch } = item;
-  const counts =
-    item.kind === 'gap'
-      ? { bytes: 0, records: 0, duplicates: 0, loops: 0 }
-      : {
-          bytes: item.batch.packed.length,
-          records: item.appended,
-          duplicates: item.duplicates.size - item.loops,
-          loops: item.loops,
-        };
-  return { type: 'stored', lane: lane.id, epoch, position, ...counts };
+  const none = { bytes: 0, records: 0, duplicates: 0, loops: 0, quarantined: 0 };
+  return { type: 'stored', lane: lane.id, epoch, position, ...none, ...counts(item) };
+}
+
+function counts(item: SinkItem): Partial<StoredEffect> {
+  switch (item.kind) {
+    case 'gap':
+      return {};
+    case 'poison':
+      return { bytes: item.record.length, quarantined: 1 };
+    case 'batch': {
+      const { batch, appended: records, duplicates, loops } = item;
+      return { bytes: batch.packed.length, records, duplicates: duplicates.size - loops, loops };
+    }
+  }
 }

@@ -25,6 +25,12 @@ export class SinkLanes {
     if (item.lane.queue.length === 1) this.#turn.push(item.lane);
   }
 
+  /** Puts items before the others of their lane. */
+  pushBack(lane: SinkLaneState, items: readonly SinkItem[]): void {
+    lane.queue.unshift(...items);
+    this.again(lane);
+  }
+
   /** The lane whose turn it is; it loses it with that. */
   next(): SinkLaneState | undefined {
     return this.#turn.shift();
@@ -38,7 +44,8 @@ export class SinkLanes {
   /** Takes everything queued of a lane away. */
   clear(lane: SinkLaneState): void {
     lane.queue.length = 0;
-    lane.gapPending = undefined;
+    lane.entering = undefined;
+    lane.doubted = undefined;
     const at = this.#turn.indexOf(lane);
     if (at >= 0) this.#turn.splice(at, 1);
   }

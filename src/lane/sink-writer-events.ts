@@ -62,6 +62,15 @@ export type SinkWriterEvent =
       readonly epoch: number;
       readonly seen?: Witness | undefined;
     }
+  /** The record that a `quarantine` effect gave is stored there, whether now or by an earlier session. */
+  | { readonly type: 'quarantined'; readonly lane: string; readonly epoch: number }
+  /** It cannot be, and why: the lane does not go on. */
+  | {
+      readonly type: 'quarantine-failed';
+      readonly lane: string;
+      readonly epoch: number;
+      readonly failure: Failure;
+    }
   /** The sink holds this record of ours: it was found there as the one that an append would have repeated. */
   | { readonly type: 'held'; readonly record: TailRecord }
   /** Every append of this round up to `count` is stored, the last of them at `sinkSequence`; 0 if it was held already. */
@@ -93,6 +102,7 @@ export type SinkWriterEffect =
   | { readonly type: 'read'; readonly after: number; readonly delayMs: number; readonly lost: boolean }
   | StoredEffect
   | RecordGapEffect
+  | QuarantineEffect
   /** The session of this lane cannot go on. */
   | { readonly type: 'refused'; readonly lane: string; readonly epoch: number; readonly failure: Failure }
   /** Nothing of this lane is in flight any more; its cursor is final until the next session opens. */
@@ -105,6 +115,18 @@ export interface RecordGapEffect extends Omit<GapEvent, 'type'> {
   readonly type: 'record-gap';
 }
 
+/** A record that the sink refuses for good, and everything before it is stored: into the quarantine with it. */
+export interface QuarantineEffect {
+  readonly type: 'quarantine';
+  readonly lane: SinkLane;
+  readonly epoch: number;
+  readonly position: Position;
+  /** As it came: a RecordList of one. */
+  readonly record: Buffer;
+  /** Why it is refused. */
+  readonly failure: Failure;
+}
+
 export interface StoredEffect {
   readonly type: 'stored';
   readonly lane: string;
@@ -115,7 +137,5 @@ export interface StoredEffect {
   readonly records: number;
   readonly duplicates: number;
   readonly loops: number;
+  readonly quarantined: number;
 }
-
-/** Reasons that end a session instead of being retried: the record itself cannot be stored. */
-export const poison: ReadonlySet<Reason> = new Set(['record-refused', 'sink-subject', 'frame-too-large']);

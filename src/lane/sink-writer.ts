@@ -4,20 +4,14 @@ import type { OriginMark, OriginSnapshot } from '../dedupe/origin-snapshot.ts';
 import type { Failure } from '../wire/reasons.ts';
 import { retryDelayMs } from './backoff.ts';
 import { NewestRecord } from './newest-record.ts';
+import { concernsLane, isPoison, mayBePoison } from './poison.ts';
 import { SinkAccount } from './sink-account.ts';
 import { SinkAppender } from './sink-appender.ts';
-import {
-  type BatchItem,
-  batchItem,
-  type GapItem,
-  type SinkItem,
-  type SinkLaneState,
-  storedEffect,
-} from './sink-lane-state.ts';
+import { SinkEntries } from './sink-entries.ts';
+import { type BatchItem, batchItem, type SinkItem, type SinkLaneState } from './sink-lane-state.ts';
 import { SinkLanes } from './sink-lanes.ts';
 import {
   type AppendMode,
-  poison,
   type SinkWriterEffect,
   type SinkWriterEvent,
   type SinkWriterOptions,
@@ -43,6 +37,7 @@ export class SinkWriter {
   #phase: 'down' | 'reading' | 'open' = 'down';
   #effects: SinkWriterEffect[] = [];
   readonly #account: SinkAccount;
+  readonly #entries: SinkEntries;
   #failures = 0;
   #lastProgressMs = 0;
   #failure: Failure | undefined;
@@ -62,6 +57,7 @@ export class SinkWriter {
       lateMs: options.lateMs,
       emit: (effect) => this.#effects.push(effect),
     });
+    this.#entries = new SinkEntries(this.#lanes, (effect) => this.#effects.push(effect));
     this.#shared = options.shared;
   }
 
@@ -138,8 +134,16 @@ export class SinkWriter {
         this.#accept(event.lane, event.epoch, (lane) => ({ ...event, kind: 'gap', lane }));
         break;
       case 'gap-recorded':
-        this.#gapRecorded(event);
+        this.#entries.entered(event.lane, event.epoch, event.seen);
         break;
+      case 'quarantined':
+        this.#entries.entered(event.lane, event.epoch);
+        break;
+      case 'quarantine-failed': {
+        const lane = this.lane(event.lane);
+        if (lane.entering?.epoch === event.epoch) this.#refuse(lane, event.failure, nowMs);
+        break;
+      }
       case 'held':
         this.#newest.saw(event.record);
         break;
@@ -209,7 +213,7 @@ export class SinkWriter {
   #pump(nowMs: number): void {
     while (this.#phase === 'open') {
       if (this.#round.sent - this.#round.done >= this.#round.limit(this.#options)) return;
-      const item = this.#account.flight.current ?? this.#next();
+      const item = this.#account.flight.current ?? this.#next(nowMs);
       if (item === undefined) return;
       if (this.#round.sent === this.#round.done) {
         this.#lastProgressMs = nowMs;
@@ -218,23 +222,25 @@ export class SinkWriter {
       this.#account.flight.current = item;
       const end = this.#round.walk(item, this.#options);
       if (end === false) continue;
-      if (end !== true) this.#refuse(item.lane, end, nowMs);
-      // A refusal has closed the lane and taken care of the item.
+      if (end !== true) this.#fail(item, end, nowMs);
+      // Of an item that failed has been taken care.
       if (this.#account.flight.current !== item) continue;
       this.#account.flight.current = undefined;
       this.#account.walked(item, nowMs);
     }
   }
 
-  #next(): BatchItem | undefined {
+  #next(nowMs: number): BatchItem | undefined {
     const again = this.#account.flight.nextAgain();
     if (again !== undefined) return again;
     // What was begun goes on at any size: nothing else makes room.
     if (this.#account.flight.bytes >= this.#options.maxInFlightBytes) return undefined;
     for (let lane = this.#lanes.next(); lane !== undefined; lane = this.#lanes.next()) {
       const item = lane.queue[0]!;
-      if (item.kind === 'gap') {
-        this.#beginGap(lane, item);
+      if (item.kind !== 'batch') {
+        if (!this.#entries.mayBegin(lane)) continue;
+        if (item.kind === 'gap' || isPoison(item.failure, lane)) this.#entries.begin(item);
+        else this.#refuse(lane, item.failure, nowMs);
         continue;
       }
       lane.queue.shift();
@@ -243,25 +249,6 @@ export class SinkWriter {
       return item;
     }
     return undefined;
-  }
-
-  /** A gap is written to the ledger after everything before it is stored, and before the cursor passes (I1). */
-  #beginGap(lane: SinkLaneState, item: GapItem): void {
-    if (lane.inFlight > 0 || lane.gapPending !== undefined) return;
-    lane.gapPending = item;
-    const { epoch, after, upTo, reason } = item;
-    this.#effects.push({ type: 'record-gap', lane: lane.id, epoch, after, upTo, reason });
-  }
-
-  #gapRecorded({ lane: id, epoch, seen }: Extract<SinkWriterEvent, { type: 'gap-recorded' }>): void {
-    const lane = this.lane(id);
-    const item = lane.gapPending;
-    if (item === undefined || item.epoch !== epoch) return;
-    lane.gapPending = undefined;
-    lane.queue.shift();
-    lane.moveCursor(item.upTo, seen);
-    this.#effects.push(storedEffect(item, item.upTo));
-    this.#lanes.again(lane);
   }
 
   #stored(count: number, sinkSequence: number, nowMs: number): void {
@@ -283,6 +270,13 @@ export class SinkWriter {
     this.#account.stored(sinkSequence, nowMs);
   }
 
+  /** A walk can go no further: because of the record that it stands on, or of the lane. */
+  #fail(item: BatchItem, failure: Failure, nowMs: number): void {
+    const { lane } = item;
+    if (mayBePoison(failure)) this.#account.setApart(item, failure, nowMs);
+    else this.#refuse(lane, failure, nowMs);
+  }
+
   #refuse(lane: SinkLaneState, failure: Failure, nowMs: number): void {
     const epoch = lane.session?.epoch;
     if (epoch === undefined) return;
@@ -290,19 +284,21 @@ export class SinkWriter {
     this.#close(lane.id, epoch, nowMs);
   }
 
-  #unsure(failure: Failure, chainBroken: boolean, nowMs: number, lost = false): void {
+  #unsure(failure: Failure, chainBroken: boolean, _nowMs: number, lost = false): void {
     if (this.#phase !== 'open') return;
-    const suspect = this.#round.careful ? this.#account.flight.suspect : undefined;
+    const suspect = concernsLane(failure) ? this.#round.suspect : undefined;
     this.#failures++;
     this.#chainBroken = chainBroken && !this.#round.probing;
-    this.#read(chainBroken && this.#failures < 20 ? 0 : retryDelayMs(this.#failures), lost);
+    const atOnce = suspect !== undefined || (chainBroken && this.#failures < 20);
+    this.#read(atOnce ? 0 : retryDelayMs(this.#failures), lost);
     if (chainBroken) return;
-    if (suspect !== undefined && poison.has(failure.reason)) {
-      this.#refuse(suspect.lane, failure, nowMs);
+    if (suspect !== undefined) {
+      this.lane(suspect.lane).refused(suspect.position, failure);
       return;
     }
     this.#round.beCareful();
-    this.#report(failure);
+    // Of what may be the fault of a record its next try, alone, will tell.
+    if (!concernsLane(failure)) this.#report(failure);
   }
 
   /** Everything in flight goes back to be walked again, in its old order, after the tail has been read. */

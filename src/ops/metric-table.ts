@@ -163,6 +163,7 @@ export const statusMetrics: readonly StatusMetric[] = [
   laneTotal('lane_raw_bytes_total', 'Bytes of these records.', (l) => l.bytesTotal),
   laneTotal('lane_wire_bytes_total', 'Bytes of the frames that carried them.', (l) => l.wireBytesTotal),
   laneTotal('lane_duplicates_total', 'Records that the sink held already.', (l) => l.duplicatesTotal),
+  laneTotal('lane_quarantined_total', 'Records that the sink refused for good.', (l) => l.quarantinedTotal),
   laneTotal('lane_loop_drops_total', 'Records that had been here before.', (l) => l.loopDropsTotal),
   laneTotal(
     'lane_sourced_drops_total',

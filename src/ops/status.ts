@@ -61,6 +61,8 @@ export interface LaneStatus {
   readonly loopDropsTotal: number;
   /** Left out at the source because JetStream had copied them there (`sourced`). */
   readonly sourcedDropsTotal: number;
+  /** Records that the sink refused for good and that went into the quarantine since the daemon started, at a receiver. */
+  readonly quarantinedTotal: number;
   readonly lostTotal: number;
   readonly gapsTotal: number;
   readonly reconnectsTotal: number;

@@ -76,6 +76,15 @@ const table = {
     meaning: 'the sink stream takes nothing at the moment (no leader, no quorum, no space)',
   },
   'record-refused': { retry: 'park', meaning: 'the sink refuses a record for good' },
+  'id-taken': { retry: 'park', meaning: 'a record of others in the sink has the message id of one of ours' },
+  'quarantine-full': {
+    retry: 'park',
+    meaning: 'the sink refuses a record for good, and the quarantine has no room for it',
+  },
+  'quarantine-unavailable': {
+    retry: 'park',
+    meaning: 'the sink refuses a record for good, and the quarantine cannot be written',
+  },
   'checkpoint-lost': { retry: 'park', meaning: 'what the sink holds of this lane cannot be established' },
   'start-required': {
     retry: 'park',

@@ -96,8 +96,10 @@ await eachServer('ends', (binary) => {
     const free = laneOf('plant-b', 'T.x');
     driver.feed(a, 100);
     other.feed(free, 100);
-    await until(() => driver.failure?.reason === 'nats-permission', { what: () => JSON.stringify(driver.health) });
-    expect(driver.failure?.detail).toContain('S.x');
+    // Nothing of the lane was ever stored: it is the lane that may not, and not its first record.
+    await until(() => driver.refused.length > 0, { what: 'the refusal' });
+    expect(driver.refused).toMatchObject([{ reason: 'nats-permission', detail: expect.stringContaining('S.x') }]);
+    expect(driver.quarantined).toEqual([]);
     await other.untilStored(free.id, 100);
     expect(other.health).toEqual([]);
     expect((await infoOf(app, 'S')).state.messages).toBe(0);
@@ -108,6 +110,7 @@ await eachServer('ends', (binary) => {
       storeDir: strict.storeDir,
       port: strict.port,
     });
+    driver.feed(a, 100);
     await driver.untilStored(a.id, 100);
     await using reader = await client(lenient.url, 'app');
     await expectAll(reader, a, 100);

@@ -5,7 +5,7 @@ import { JetStreamSource } from '../../src/brokers/nats/js-source.ts';
 import { eachServer } from '../support/each-server.ts';
 import { plentyOfMemory } from '../support/memory.ts';
 import { api, changeStream, infoOf, makeStream, numbered, publishAll, readAll } from '../support/nats-rig.ts';
-import { type DrivenLane, expectAll, laneOf, SinkDriver } from '../support/sink-driver.ts';
+import { type DrivenLane, expectAll, laneOf, outcome, SinkDriver, upTo } from '../support/sink-driver.ts';
 import { describeSinkLog } from '../support/sink-log-conformance.ts';
 import { SourceProbe } from '../support/source-probe.ts';
 import { onOneServer, type SuiteRig } from '../support/suite-rig.ts';
@@ -168,7 +168,7 @@ await eachServer('ends', (binary) => {
       expect(driver.refused).toEqual([]);
     });
 
-    test('a record that the stream will never take ends its lane, and only that', async () => {
+    test('a record that the stream will never take is set aside, and nothing else', async () => {
       await changeStream(nc, stream, { max_msg_size: 4000 });
       const good = laneOf('plant-a', `${stream}.x`);
       const bad: DrivenLane = {
@@ -182,19 +182,22 @@ await eachServer('ends', (binary) => {
       driver.feed(bad, 100);
       driver.feed(good, 500);
       await driver.untilStored(good.id, 500);
-      await until(() => driver.refused.length > 0, { what: 'the refusal' });
-      expect(driver.refused).toMatchObject([{ reason: 'record-refused' }]);
+      await driver.untilStored(bad.id, 100);
+      const failure = { reason: 'record-refused', detail: expect.stringContaining('10054') };
+      expect(driver.quarantined).toMatchObject([{ lane: { id: bad.id }, position: { sequence: 50 }, failure }]);
+      expect(driver.refused).toEqual([]);
       await expectAll(nc, good, 500, stream);
-      await expectAll(nc, bad, 49, stream);
+      expect((await outcome(nc, bad, stream)).numbers).toEqual(upTo(100).filter((number) => number !== 50));
     });
 
-    test('a header block beyond 64 KiB ends its lane without being sent', async () => {
+    test('a header block beyond 64 KiB is set aside without being sent', async () => {
       const headers = Buffer.from(`NATS/1.0\r\nA: ${'x'.repeat(65_500)}\r\n\r\n`);
       const lane = { ...a, record: () => ({ subject: `${stream}.x`, payload: Buffer.from('x'), headers }) };
       await using driver = new SinkDriver(fixture.link, stream);
       driver.feed(lane, 1);
-      await until(() => driver.refused.length > 0, { what: 'the refusal' });
-      expect(driver.refused[0]!.detail).toContain('bytes of headers');
+      await driver.untilStored(lane.id, 1);
+      expect(driver.quarantined[0]!.failure.detail).toContain('bytes of headers');
+      expect((await infoOf(nc, stream)).state.messages).toBe(0);
     });
 
     test('a subject that the sink does not own ends its lane, and goes to no other stream', async () => {

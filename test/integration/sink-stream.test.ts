@@ -266,7 +266,7 @@ await eachServer('ends', (binary) => {
       const session = await one.open(direct);
       session.send(subject, range(1, 5));
       await until(() => session.ended, { what: 'the end' });
-      expect(session.ended).toMatchObject({ reason: 'record-refused', detail: expect.stringContaining('message id') });
+      expect(session.ended).toMatchObject({ reason: 'id-taken', detail: expect.stringContaining('message id') });
       // Once the server has forgotten the id, the record has its place.
       await carry(one, direct, 5);
       expect((await stored()).filter((one) => one !== undefined).sort()).toEqual(range(1, 5).map(origin));

@@ -59,6 +59,7 @@ function changed(store: SimStore, calls: Partial<SinkStore>): SinkStore {
     origins: (stream) => store.origins(stream),
     saveOrigins: (stream, origins, head) => store.saveOrigins(stream, origins, head),
     recordGap: (entry) => store.recordGap(entry),
+    quarantine: (record) => store.quarantine(record),
   };
   return { ...asBefore, ...calls };
 }
@@ -110,6 +111,25 @@ export const breaks: readonly Break[] = [
     twins: 0,
     faults: ['source-purged', 'wire-cut', 'wire-cut'],
     store: (store) => changed(store, { recordGap: () => Promise.resolve(false) }),
+  },
+  {
+    name: 'passes a record that the sink refuses, without keeping it',
+    breaks: 'I1',
+    world: 'pair',
+    twins: 0,
+    faults: ['poison', 'poison', 'wire-cut'],
+    store: (store) => changed(store, { quarantine: () => Promise.resolve() }),
+  },
+  {
+    name: 'keeps a record that the sink refuses in pieces',
+    breaks: 'I2',
+    world: 'pair',
+    twins: 0,
+    faults: ['poison', 'poison', 'wire-cut'],
+    store: (store) =>
+      changed(store, {
+        quarantine: (record) => store.quarantine({ ...record, payload: record.payload.subarray(0, -1) }),
+      }),
   },
   {
     name: 'takes what was not answered for not stored, without reading the tail',

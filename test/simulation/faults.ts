@@ -131,6 +131,11 @@ const strikes = {
       world.clock.after(random.next() * 300, undefined, () => broker.up && broker.foreign(spec.stream));
     return `${nameOf(placed)} ${count}`;
   },
+  poison: ({ world, random }) => {
+    const count = random.between(1, 4);
+    world.poisonous += count;
+    return `${count}`;
+  },
   'clock-jump': ({ world, random }) => {
     const byMs = random.pick([-3_600_000, -5000, 5000, 86_400_000]);
     world.clock.wallOffsetMs += byMs;

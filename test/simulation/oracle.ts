@@ -1,6 +1,6 @@
 /** Judges a run by what streams hold and what daemons say to each other. Shares no code with what it judges but the frames. */
 import type { LanePlan } from '../../src/topology/plan.ts';
-import type { SimBroker } from './sim-broker.ts';
+import { isPoisonous, type SimBroker } from './sim-broker.ts';
 import type { SimRecord, SimStream } from './sim-stream.ts';
 
 export interface JudgedLane {
@@ -57,8 +57,21 @@ export function isCarried({ link, kind, from, to, sinkStream }: LanePlan, record
 }
 
 /** What is missing of a lane at this moment; undefined if nothing is. What somebody deleted in the sink was there. */
-export function missing({ plan, source, sink }: JudgedLane): SimRecord | undefined {
-  return source.list.find((record) => !sink.holds(record.id) && isCarried(plan, record));
+export function missing(lane: JudgedLane): SimRecord | undefined {
+  const { plan, source, sink } = lane;
+  return source.list.find((record) => !sink.holds(record.id) && isCarried(plan, record) && !isSetAside(lane, record));
+}
+
+/** The quarantine beside the sink has a record that the sink does not take, as it is. */
+export function isSetAside({ plan, sinkBroker }: JudgedLane, { payload, subject, sequence }: SimRecord): boolean {
+  if (!isPoisonous(payload)) return false;
+  return [...sinkBroker.quarantine.values()].some(
+    (kept) =>
+      kept.lane === plan.id &&
+      kept.position.sequence === sequence &&
+      kept.subject === subject.toString() &&
+      kept.payload.equals(payload),
+  );
 }
 
 /** What is wrong at the end, when nothing moves any more. `shrunk`: streams (cluster/stream) that lost their tail, or were made anew. */
@@ -82,9 +95,16 @@ export function judge(
     const lacks = missing(lane);
     if (lacks !== undefined)
       wrong.push(`I2: lane ${plan.id} lacks ${lacks.id} (${lacks.life}.${lacks.sequence} of its source)`);
-    wrong.push(...unaccounted(lane, shrunk), ...disorder(lane));
+    wrong.push(...unaccounted(lane, shrunk), ...disorder(lane), ...wronglySetAside(lane));
   }
   return wrong;
+}
+
+/** What the sink would have taken. */
+function wronglySetAside({ plan, sinkBroker }: JudgedLane): string[] {
+  return [...sinkBroker.quarantine.values()]
+    .filter(({ lane, payload }) => lane === plan.id && !isPoisonous(payload))
+    .map(({ position }) => `I2: lane ${plan.id} set ${position.sequence} aside, which its sink takes`);
 }
 
 interface LedgerJson {
@@ -94,7 +114,8 @@ interface LedgerJson {
 }
 
 /** Records that the limits of the source took before they were carried, and that the ledger does not name. */
-function unaccounted({ plan, source, sink, sinkBroker, beganMs }: JudgedLane, shrunk: ReadonlySet<string>): string[] {
+function unaccounted(lane: JudgedLane, shrunk: ReadonlySet<string>): string[] {
+  const { plan, source, sink, sinkBroker, beganMs } = lane;
   const places = [`${plan.from}/${plan.sourceStream}`, `${plan.to}/${plan.sinkStream}`];
   if (beganMs === undefined || places.some((place) => shrunk.has(place))) return [];
   const stored = new Set(sink.history.map(({ id }) => id));
@@ -108,7 +129,7 @@ function unaccounted({ plan, source, sink, sinkBroker, beganMs }: JudgedLane, sh
     );
   return source.history
     .filter((record) => record.fate === 'expired' && record.fateMs > beganMs && !stored.has(record.id))
-    .filter((record) => isCarried(plan, record) && !isNamed(record.sequence))
+    .filter((record) => isCarried(plan, record) && !isNamed(record.sequence) && !isSetAside(lane, record))
     .map(({ id, sequence }) => `I2: lane ${plan.id} lost ${id} (${sequence}), and the ledger does not say so`);
 }
 

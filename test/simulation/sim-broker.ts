@@ -1,4 +1,5 @@
 /** A NATS cluster: its streams, its API as far as the product calls it, its KV buckets, and the ways in which it fails. */
+import type { QuarantinedRecord } from '../../src/brokers/store.ts';
 import { subjectMatches } from '../../src/topology/subjects.ts';
 import type { Seed } from '../support/seed.ts';
 import type { Owner, VirtualClock } from './clock.ts';
@@ -31,6 +32,8 @@ export class SimBroker {
   kv = new Map<string, KvEntry>();
   kvRevision = 0;
   readonly ledger = new Map<string, string>();
+  /** By sink stream, lane and position. */
+  readonly quarantine = new Map<string, QuarantinedRecord>();
   up = true;
   #refusal: { readonly answering: Answering; readonly untilMs: number } = { answering: 'well', untilMs: 0 };
   readonly #clock: VirtualClock;
@@ -192,6 +195,11 @@ export class SimBroker {
       });
       return;
     }
+    if (isPoisonous(payload)) {
+      const error = { code: 400, err_code: 10054, description: 'message size exceeds maximum allowed' };
+      this.#answer(reply, { error, stream: stream.name, seq: 0 });
+      return;
+    }
     const draft = this.stamp({ subject: Buffer.from(subject), headers, payload });
     const answer = stream.publish(draft, this.#clock.nowMs);
     if (this.answering === 'mute') return;
@@ -272,6 +280,11 @@ export class SimBroker {
       line.fromServer({ inbox, subject: inbox, reply: '', headers, payload });
     }
   }
+}
+
+/** Whether every sink refuses a record for good. Applications get it into their own streams, which have other limits. */
+export function isPoisonous(payload: Buffer): boolean {
+  return payload[payload.length - 1] === 0x21;
 }
 
 function info(stream: SimStream): unknown {

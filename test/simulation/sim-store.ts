@@ -4,6 +4,7 @@ import type {
   KeptCheckpoint,
   LedgerEntry,
   OriginsHead,
+  QuarantinedRecord,
   SinkStore,
   StoredOrigins,
 } from '../../src/brokers/store.ts';
@@ -106,6 +107,14 @@ export class SimStore implements SinkStore {
       const name = `${lane}.${after.incarnation}.${after.sequence}.${upTo.incarnation}.${upTo.sequence}`;
       this.#broker.ledger.set(name, JSON.stringify(entry));
       return false;
+    });
+  }
+
+  quarantine(record: QuarantinedRecord): Promise<void> {
+    const { lane, stream, position } = record;
+    return this.#call(() => {
+      const name = `${stream} ${lane} ${position.incarnation}.${position.sequence}`;
+      if (!this.#broker.quarantine.has(name)) this.#broker.quarantine.set(name, record);
     });
   }
 

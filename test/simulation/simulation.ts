@@ -70,6 +70,8 @@ export class Simulation {
   /** Whether what a lost connection still held may be stored when nobody expects it any more. */
   readonly lateness: boolean;
   readonly faults: string[] = [];
+  /** So many of the next records are such that every sink refuses them for good. */
+  poisonous = 0;
   readonly #random: Seed;
   readonly #network: Seed;
   readonly #broken: Break;
@@ -312,7 +314,9 @@ export class Simulation {
           left--;
           this.#published++;
           const size = random.next() < 0.05 ? random.between(500, 3000) : random.between(0, 100);
-          broker.store(spec.stream, feed, `${spec.cluster}/${spec.stream}:${++number} `.padEnd(size, '.'));
+          const last = this.poisonous > 0 ? '!' : '';
+          this.poisonous -= last.length;
+          broker.store(spec.stream, feed, `${spec.cluster}/${spec.stream}:${++number} `.padEnd(size, '.') + last);
         }
         if (left > 0) this.clock.after(random.next() * (chaosMs / many) * 6, undefined, burst);
         else this.#feeding--;

@@ -3,7 +3,7 @@ import type { LogFields } from '../../src/lib/logger.ts';
 import { decodeBatch, isBatchFrame } from '../../src/wire/batch.ts';
 import { decodeFrame, type Opening } from '../../src/wire/frame.ts';
 import type { VirtualClock } from './clock.ts';
-import { isCarried, type JudgedLane, missing } from './oracle.ts';
+import { isCarried, isSetAside, type JudgedLane, missing } from './oracle.ts';
 import type { SimBroker } from './sim-broker.ts';
 import type { SimDaemon } from './sim-daemon.ts';
 import type { SimRecord, SimStream } from './sim-stream.ts';
@@ -59,7 +59,8 @@ export class Watch {
 
   log({ name }: SimDaemon, level: string, event: string, fields: LogFields): void {
     this.say(() => `${name} ${event} ${Object.values(fields).join(' ')}`);
-    if (level !== 'debug' && typeof fields.reason === 'string' && defects.has(fields.reason))
+    if (level === 'debug' || event === 'quarantined') return;
+    if (typeof fields.reason === 'string' && defects.has(fields.reason))
       this.violate(`I7: ${name} says ${event} ${fields.reason}: ${String(fields.detail)}`);
   }
 
@@ -139,7 +140,7 @@ export class Watch {
     for (let at = source.indexFrom(lane.acknowledged + 1); at < source.list.length; at++) {
       const record = source.list[at]!;
       if (record.sequence > upTo) break;
-      if (!sink.held(record.id) && isCarried(plan, record))
+      if (!sink.held(record.id) && isCarried(plan, record) && !isSetAside(lane, record))
         this.violate(`I1: ${laneId} acknowledges ${upTo}, and ${record.id} (${record.sequence}) is not stored`);
     }
     lane.acknowledged = upTo;

@@ -27,6 +27,7 @@ export function laneStatus(change: Partial<LaneStatus> = {}): LaneStatus {
     duplicatesTotal: 0,
     loopDropsTotal: 0,
     sourcedDropsTotal: 0,
+    quarantinedTotal: 0,
     lostTotal: 0,
     gapsTotal: 0,
     reconnectsTotal: 1,

@@ -7,6 +7,7 @@ import { OriginIndex } from '../../src/dedupe/origin-index.ts';
 import { SinkWriter } from '../../src/lane/sink-writer.ts';
 import {
   type AppendMode,
+  type QuarantineEffect,
   type SinkWriterEvent,
   type SinkWriterOptions,
   sinkWriterDefaults,
@@ -52,6 +53,7 @@ export class SinkDriver {
   readonly health: (Failure | undefined)[] = [];
   readonly modes: AppendMode[] = [];
   readonly refused: Failure[] = [];
+  readonly quarantined: QuarantineEffect[] = [];
   reads = 0;
   readonly #feeds = new Map<string, Feed>();
   readonly #stopped = new AbortController();
@@ -115,7 +117,11 @@ export class SinkDriver {
       else if (effect.type === 'health') this.health.push(effect.failure);
       else if (effect.type === 'mode') this.modes.push(effect.mode);
       else if (effect.type === 'stored') this.#feeds.get(effect.lane)!.batches--;
-      else if (effect.type === 'refused') {
+      else if (effect.type === 'quarantine') {
+        const { lane, epoch } = effect;
+        this.quarantined.push(effect);
+        queueMicrotask(() => this.#step({ type: 'quarantined', lane: lane.id, epoch }));
+      } else if (effect.type === 'refused') {
         this.refused.push(effect.failure);
         this.#feeds.delete(effect.lane);
       }

@@ -65,6 +65,7 @@ class Log implements SinkLogEvents {
       'inc',
       sequence - 1,
       expectLast,
+      false,
     );
     this.#inside = false;
     return failure;

@@ -5,8 +5,8 @@ import { SinkWriter } from '../../src/lane/sink-writer.ts';
 import type { SinkWriterEffect, SinkWriterEvent } from '../../src/lane/sink-writer-events.ts';
 import { BatchBuilder, decodeBatch } from '../../src/wire/batch.ts';
 import { payloadDigest } from '../../src/wire/position.ts';
-import type { Failure } from '../../src/wire/reasons.ts';
-import type { RecordView } from '../../src/wire/record-view.ts';
+import type { Failure, Reason } from '../../src/wire/reasons.ts';
+import { RecordView } from '../../src/wire/record-view.ts';
 
 export interface Stored {
   readonly lane?: string;
@@ -33,6 +33,9 @@ export class FakeSink implements SinkLog {
   round = 0;
   ordinal = 0;
   limit = Number.POSITIVE_INFINITY;
+  /** Why a record of a lane is refused for good: before it is sent, or by the server. */
+  refuses: (lane: string, sequence: number) => { readonly by: 'log' | 'server'; readonly reason: Reason } | undefined =
+    () => undefined;
   readonly answers: SinkWriterEvent[] = [];
 
   restart(): void {
@@ -40,7 +43,9 @@ export class FakeSink implements SinkLog {
     this.ordinal = 0;
     this.answers.length = 0;
   }
-  append(view: RecordView, lane: SinkLane, inc: string, previous: number, expectLast: number | undefined): undefined {
+  append(view: RecordView, lane: SinkLane, inc: string, previous: number, expectLast: number | undefined) {
+    const refusal = this.refuses(lane.id, view.sequence);
+    if (refusal?.by === 'log') return { reason: refusal.reason, detail: '' };
     this.ordinal++;
     const identity = view.buffer.toString('utf8', view.identityStart, view.identityEnd);
     this.wire.push({
@@ -52,6 +57,7 @@ export class FakeSink implements SinkLog {
       round: this.round,
       ordinal: this.ordinal,
     });
+    return undefined;
   }
   /** The server handles up to `count` messages that have arrived. */
   serve(count: number): void {
@@ -66,16 +72,18 @@ export class FakeSink implements SinkLog {
     const known = sent.expectLast === undefined ? this.ids.get(id) : undefined;
     const fits = sent.expectLast === undefined || this.stored.length === sent.expectLast;
     const full = this.stored.length >= this.limit;
-    const stored = fits && !full && known === undefined;
+    const refusal = this.refuses(sent.lane!, sent.sequence);
+    const stored = fits && !full && known === undefined && refusal === undefined;
     if (stored) this.stored.push(sent);
     if (stored && sent.expectLast === undefined) this.ids.set(id, this.stored.length);
     if (sent.round !== this.round) return;
-    const failure: Failure = { reason: full ? 'sink-full' : 'superseded', detail: '' };
+    const reason = full ? 'sink-full' : fits && refusal !== undefined ? refusal.reason : 'superseded';
+    const failure: Failure = { reason, detail: '' };
     const sinkSequence = known === undefined ? this.stored.length : 0;
     const held = known === undefined ? undefined : this.record(known);
     if (held !== undefined) this.answers.push({ type: 'held', record: held });
     if (stored || known !== undefined) this.answers.push({ type: 'stored', count: sent.ordinal, sinkSequence });
-    else this.answers.push({ type: 'unsure', failure, chainBroken: !full });
+    else this.answers.push({ type: 'unsure', failure, chainBroken: reason === 'superseded' });
   }
   /** The stream is restored from an older copy. */
   loseTail(count: number): void {
@@ -139,6 +147,10 @@ export class SinkWorld {
   readonly fed = new Map<string, number>();
   readonly open = new Map<string, number>();
   readonly failures: Failure[] = [];
+  /** What is in the quarantine, by lane and sequence: the payloads. */
+  readonly quarantine = new Map<string, string>();
+  /** What is on its way there. */
+  aside: Extract<SinkWriterEffect, { type: 'quarantine' }>[] = [];
   acceptsOrigin: SinkLane['acceptsOrigin'] = () => true;
   /** Every seventh number does not exist at the source. */
   holes = true;
@@ -172,6 +184,7 @@ export class SinkWorld {
     });
     this.open.clear();
     this.fed.clear();
+    this.aside = [];
     this.pendingRead = undefined;
   }
 
@@ -183,7 +196,10 @@ export class SinkWorld {
   apply(effects: readonly SinkWriterEffect[]): void {
     for (const effect of effects) {
       if (effect.type === 'read') this.pendingRead = effect;
-      if (effect.type === 'refused') this.failures.push(effect.failure);
+      if (effect.type === 'quarantine') this.aside.push(effect);
+      if (effect.type !== 'refused') continue;
+      this.failures.push(effect.failure);
+      this.open.delete(effect.lane);
     }
   }
 
@@ -203,6 +219,23 @@ export class SinkWorld {
     this.sink.serve(1000);
     this.sink.tail(after, (sinkSequence, record) => this.writer.observe(sinkSequence, record));
     this.step({ type: 'tail', lastSequence: this.sink.stored.length });
+  }
+
+  /** The quarantine stores what is under way to it; `told`: and the writer hears of it. */
+  setAside(told = true): void {
+    for (const { lane, epoch, position, record } of this.aside.splice(0)) {
+      const view = new RecordView(record);
+      expect(view.next()).toBe(true);
+      this.quarantine.set(
+        `${lane.id} ${position.sequence}`,
+        record.toString('utf8', view.payloadStart, view.payloadEnd),
+      );
+      // I1: everything before it is in the sink, or there too.
+      const before = existing(position.sequence - 1).filter((n) => !this.quarantine.has(`${lane.id} ${n}`));
+      const held = new Set(this.sink.stored.filter((one) => one.lane === lane.id).map(({ sequence }) => sequence));
+      expect(before.filter((n) => !held.has(n))).toEqual([]);
+      if (told) this.step({ type: 'quarantined', lane: lane.id, epoch });
+    }
   }
 
   feed(id: string, count: number): void {
@@ -268,6 +301,7 @@ export class SinkWorld {
       this.sink.serve(1000);
       for (let i = 0; i < 20; i++) this.answer();
       this.read();
+      this.setAside();
       if (round % 10 === 9) this.now += 2000;
       this.step({ type: 'tick' });
       const done = this.lanes.every(({ id }) => {
@@ -283,7 +317,10 @@ export class SinkWorld {
   check(anyOrder: boolean): void {
     for (const { id, leftOut } of this.lanes) {
       const stored = this.sink.stored.filter(({ lane }) => lane === id).map(({ sequence }) => sequence);
-      const expected = existing(this.total).filter((sequence) => !leftOut?.(sequence));
+      const refused = (sequence: number) => this.sink.refuses(id, sequence) !== undefined;
+      const expected = existing(this.total).filter((sequence) => !leftOut?.(sequence) && !refused(sequence));
+      const aside = [...this.quarantine].filter(([key]) => key.startsWith(`${id} `)).map(([, text]) => Number(text));
+      expect(aside.sort((a, b) => a - b)).toEqual(existing(this.total).filter(refused));
       expect(anyOrder ? stored.sort((a, b) => a - b) : stored).toEqual(expected);
     }
     expect(this.failures).toEqual([]);

@@ -78,11 +78,21 @@ export function messageFrom(
   return getMessage(nc, api, stream, { seq: sequence, next_by_subj: '>' });
 }
 
+/** The last message under a subject; undefined if there is none. */
+export function lastMessageOn(
+  nc: NatsConnection,
+  api: string,
+  stream: string,
+  subject: string,
+): Promise<StoredMessage | undefined> {
+  return getMessage(nc, api, stream, { last_by_subj: subject });
+}
+
 async function getMessage(
   nc: NatsConnection,
   api: string,
   stream: string,
-  query: { readonly seq: number; readonly next_by_subj?: string },
+  query: { readonly seq: number; readonly next_by_subj?: string } | { readonly last_by_subj: string },
 ): Promise<StoredMessage | undefined> {
   interface Answer {
     readonly message: {

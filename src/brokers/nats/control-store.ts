@@ -14,6 +14,7 @@ import type {
   LedgerRead,
   LoadedOrigins,
   OriginsHead,
+  QuarantinedRecord,
   RosterEntry,
   SavedOrigins,
   Store,
@@ -23,6 +24,7 @@ import type { NatsLink } from './connection.ts';
 import { isBucketMissing, isChainBroken, natsFailure } from './errors.ts';
 import { GapLedger, ledgerBucket } from './gap-ledger.ts';
 import { loadOrigins, saveOrigins } from './origins-entry.ts';
+import { Quarantine } from './quarantine.ts';
 
 interface CheckpointJson {
   readonly v: 1;
@@ -48,6 +50,7 @@ export class ControlStore implements Store {
   readonly #link: NatsLink;
   readonly #made: () => void;
   readonly #ledger: GapLedger;
+  readonly #quarantine: Quarantine;
   #opened: { readonly connection: NatsConnection; readonly buckets: Map<string, Promise<KV>> } | undefined;
 
   /** `made`: CAUSEWAY was not there, and has been made. What is known is to be written again, for it may have been lost. */
@@ -55,6 +58,7 @@ export class ControlStore implements Store {
     this.#link = link;
     this.#made = made;
     this.#ledger = new GapLedger((replicas, work) => this.#in(ledgerBucket, replicas, work));
+    this.#quarantine = new Quarantine(link);
   }
 
   async checkpoint(
@@ -146,6 +150,10 @@ export class ControlStore implements Store {
 
   acknowledgeGap(gap: KeptGap, acknowledgement: Acknowledgement): Promise<void> {
     return this.#ledger.acknowledge(gap, acknowledgement);
+  }
+
+  quarantine(record: QuarantinedRecord, replicas: number): Promise<void> {
+    return this.#quarantine.put(record, replicas);
   }
 
   async learned(): Promise<Map<string, readonly string[]>> {

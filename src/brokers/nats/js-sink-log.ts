@@ -90,6 +90,7 @@ export class JetStreamSinkLog implements Sink {
     incarnation: string,
     previous: number,
     expectLast: number | undefined,
+    plain = false,
   ): Failure | undefined {
     const { connection } = this.#options.link;
     const reply = this.#answers.next(expectLast === undefined);
@@ -115,7 +116,7 @@ export class JetStreamSinkLog implements Sink {
         detail: `stream ${this.#options.stream} has no subject ${subject}`,
       });
     const labels = { lane: lane.id, source: `${lane.from}/${lane.sourceStream}`, place: this.#place };
-    const headers = sinkHeaders(view, labels, incarnation, previous, expectLast, this.#target);
+    const headers = sinkHeaders(view, labels, incarnation, previous, expectLast, plain ? plainTarget : this.#target);
     const payload = view.buffer.subarray(view.payloadStart, view.payloadEnd);
     const max = connection.info?.max_payload ?? Number.POSITIVE_INFINITY;
     if (headers.length > maxHeaderBytes) {
@@ -191,7 +192,7 @@ export class JetStreamSinkLog implements Sink {
         if (record !== undefined) this.#options.events.held(record);
         return undefined;
       }
-      return { reason: 'record-refused', detail: `record ${sequence} of others has the message id of one of ours` };
+      return { reason: 'id-taken', detail: `record ${sequence} of others has the message id of one of ours` };
     } catch (error) {
       return natsFailure(error, 'sink-missing');
     }

@@ -62,6 +62,7 @@ export function permissionsOf(
     else publish.push(...written.map((subject) => ({ subject, why: `records for ${stream}` })));
   }
   publish.push(...controlStore(api, domain, server, sinks.size > 0));
+  if (sinks.size > 0) publish.push(...quarantine(api));
   if (unclear.length > 0) return { ok: false, unclear };
   const once = publish.filter(({ subject }, i) => publish.findIndex((other) => other.subject === subject) === i);
   const subscribe = [{ subject: `${inboxPrefix}.>`, why: 'answers, and what is delivered' }];
@@ -145,6 +146,16 @@ function intersection(a: string, b: string): string | undefined {
     if (l !== r && l !== '*' && r !== '*') return undefined;
     common.push(l === '*' ? r : l);
   }
+}
+
+/** The stream of Quarantine. */
+function quarantine(api: string): Permission[] {
+  const stream = 'CAUSEWAY_QUARANTINE';
+  return [
+    { subject: `${api}.STREAM.CREATE.${stream}`, why: 'makes the quarantine; not needed where it exists' },
+    { subject: `${api}.STREAM.MSG.GET.${stream}`, why: 'whether a record is in it' },
+    { subject: '$CAUSEWAY.QUARANTINE.>', why: 'records that a sink refuses for good' },
+  ];
 }
 
 /** The buckets of ControlStore. */
