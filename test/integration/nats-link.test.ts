@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { streamInfo } from '../../src/brokers/nats/api.ts';
 import type { Denied } from '../../src/brokers/nats/connection.ts';
 import { natsFailure } from '../../src/brokers/nats/errors.ts';
@@ -75,6 +75,29 @@ await eachServer('newest', (binary) => {
     await server.start();
     await until(() => told.length === 5, { what: 'another return' });
     expect(late).toEqual(['connected']);
+  });
+
+  test('a clock that is set back keeps no link from its server', async () => {
+    await using server = await startNats({ binary });
+    await using fixture = await openLink(server.url);
+    const given = fixture.link.require();
+    const real = Date.now.bind(Date);
+    const clock = vi.spyOn(Date, 'now').mockImplementation(() => real() - 3_600_000);
+    try {
+      await server.restart();
+      await until(() => fixture.link.connection !== undefined && fixture.link.connection !== given, {
+        what: 'another connection',
+      });
+      // And this one is kept: the clock has not moved since.
+      const next = fixture.link.require();
+      await server.stop();
+      await until(() => fixture.link.connection === undefined, { what: 'the loss' });
+      await server.start();
+      await untilUp(fixture);
+      expect(fixture.link.require()).toBe(next);
+    } finally {
+      clock.mockRestore();
+    }
   });
 
   test.each([

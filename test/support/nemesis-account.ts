@@ -59,7 +59,8 @@ export function findWrongs(judged: Judged): string[] {
 const identity = ({ text }: Stored): string => text.split(' ', 2).join(' ');
 
 /** What is there twice, out of order, or differs from what was published. */
-function wrongsOfStream(cluster: string, { now }: Chronicle, { chronicles, published, shared }: Judged): string[] {
+function wrongsOfStream(cluster: string, { now }: Chronicle, judged: Judged): string[] {
+  const { chronicles, published } = judged;
   const wrongs: string[] = [];
   const seen = new Map<string, number>();
   const highest = new Map<string, readonly [generation: number, number: number]>();
@@ -88,11 +89,19 @@ function wrongsOfStream(cluster: string, { now }: Chronicle, { chronicles, publi
     const before = highest.get(name);
     if (before !== undefined && (place[0] < before[0] || (place[0] === before[0] && number < before[1]))) {
       disorder++;
-      if (!shared.has(cluster)) wrongs.push(`${cluster} ${sequence}: ${id} stands behind ${before.join(' ')}`);
+      if (!mayBeMixed(from.home, cluster, judged))
+        wrongs.push(`${cluster} ${sequence}: ${id} stands behind ${before.join(' ')}`);
     } else highest.set(name, place);
   }
   if (disorder > mostDisorder) wrongs.push(`${cluster}: ${disorder} records stand behind later ones`);
   return summed(wrongs);
+}
+
+/** Whether records on their way from one cluster to another pass a stream that several write, and that another one may copy. */
+function mayBeMixed(home: string, cluster: string, { lanes, shared }: Pick<Judged, 'lanes' | 'shared'>): boolean {
+  if (cluster === home) return false;
+  if (shared.has(cluster)) return true;
+  return lanes.some(({ to, from, ownOnly }) => to === cluster && !ownOnly && mayBeMixed(home, from, { lanes, shared }));
 }
 
 /** What a lane has not brought, and nothing accounts for. */

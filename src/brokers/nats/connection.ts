@@ -22,6 +22,10 @@ export const inboxPrefix = '_INBOX.causeway';
 
 /** Longest wait between attempts to make the first connection. */
 const maxWaitMs = 2000;
+/** Shortest wait of the client between attempts to reach one server again; up to twice as long. */
+const againMs = 250;
+/** A wall clock that is set back by no more than this holds the client up for no longer. */
+const setBackMs = 1000;
 
 /** What a NatsLink tells its owner. */
 export interface NatsLinkEvents {
@@ -55,6 +59,8 @@ export class NatsLink {
   #sinceMs = Date.now();
   #running: Promise<void> | undefined;
   #connecting = false;
+  /** What the wall clock was ahead of the process's own when the client began, in ms. */
+  #clockAheadMs = clockAheadMs();
 
   constructor(options: { readonly plan: NatsPlan; readonly name: string; readonly log: Logger }) {
     this.#plan = options.plan;
@@ -114,6 +120,7 @@ export class NatsLink {
     for (let wait = 100; !this.#stopped.signal.aborted; wait = Math.min(maxWaitMs, wait * 2)) {
       try {
         this.#connecting = true;
+        this.#clockAheadMs = clockAheadMs();
         const connection = await connect(this.#options()).finally(() => {
           this.#connecting = false;
         });
@@ -164,6 +171,15 @@ export class NatsLink {
     this.#log.warn('nats-error', { connection: this.#name, reason: failure.reason, detail: failure.detail });
   }
 
+  /**
+   * How long the client waits before it tries a server again. It tells that by the wall clock: one that was set back by an hour would keep it
+   * waiting for an hour. So such a client is given up; the next one starts from the clock as it is.
+   */
+  #again(): number {
+    if (clockAheadMs() < this.#clockAheadMs - setBackMs) void this.#connection?.close();
+    return againMs * (1 + Math.random());
+  }
+
   #connected(connection: NatsConnection): void {
     this.#up = true;
     this.#failure = undefined;
@@ -197,9 +213,7 @@ export class NatsLink {
       // The defaults give up after ten attempts, and after two refused passwords.
       maxReconnectAttempts: -1,
       ignoreAuthErrorAbort: true,
-      reconnectTimeWait: 250,
-      reconnectJitter: 250,
-      reconnectJitterTLS: 250,
+      reconnectDelayHandler: () => this.#again(),
       timeout: 5000,
       // Two minutes twice is what the default takes to notice a dead server.
       pingInterval: 5000,
@@ -211,6 +225,10 @@ export class NatsLink {
       ...(tls === undefined ? {} : { tls: { caFile: tls.ca, certFile: tls.cert, keyFile: tls.key } }),
     };
   }
+}
+
+function clockAheadMs(): number {
+  return Date.now() - performance.now();
 }
 
 /** Reads a secret now: at every connect, so that a rotated one takes effect without a restart. */
