@@ -36,7 +36,7 @@ export interface Source {
   open(opening: Pick<Opening, 'cursor' | 'witnesses' | 'start'>, events: SourceEvents): void;
   /** Sets how many more bytes may be emitted; replaces the earlier allowance. One batch may exceed it. */
   pull(allowanceBytes: number): void;
-  /** Everything up to `position` is safe at the sink (I1). A batch without records waits for the one before it to be (I5). */
+  /** Everything up to `position` is safe at the sink (I1), and may go where it is drained. A batch without records waits for the one before it to be (I5). */
   settle(position: Position): void;
   close(): void;
 }
@@ -66,10 +66,17 @@ export interface SourceBounds {
   readonly memory: MemoryBudget;
 }
 
+/** A lane that drains its source, which knows it by its id. */
+export interface Consume {
+  readonly lane: string;
+  /** Its id before. */
+  readonly previously?: string;
+}
+
 /** A stream of the own cluster, which the lanes that begin at it read together as far as they stand close to each other. */
 export interface SourceStream {
   /** The source of one session; `rules` say what it leaves out. */
-  lane(rules: ExportRules): Source;
+  lane(rules: ExportRules, consume?: Consume): Source;
 }
 
 /** What the sink log needs to know of the lane a record came over, to write its headers. Made once per session. */

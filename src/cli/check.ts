@@ -36,7 +36,11 @@ function check(cli: Cli, named: readonly string[]): void {
   for (const problem of problems) cli.out(`${formatProblem(problem)}\n`);
   const errors = problems.filter(({ severity }) => severity === 'error').length;
   const warnings = problems.length - errors;
-  if (errors === 0) for (const [file, plan] of plans) cli.out(`${file}: ${describePlan(plan)}\n`);
+  if (errors === 0)
+    for (const [file, plan] of plans) {
+      cli.out(`${file}: ${describePlan(plan)}\n`);
+      for (const line of drains(plan)) cli.out(`${file}: ${line}\n`);
+    }
   for (const [file, cluster] of standIns)
     cli.out(`${file}: its certificate is not here; checked as the cluster ${cluster}\n`);
   const leftOut = files.length - plans.size;
@@ -56,6 +60,15 @@ function describePlan(plan: Plan): string {
     count(plan.grants.length, 'grant'),
   ];
   return `cluster ${plan.cluster}, ${parts.join(', ')}`;
+}
+
+/** What links take away at their sources: nobody shall learn that only when it is gone. */
+function drains({ links }: Plan): string[] {
+  return links.flatMap(({ name, from, to }) => {
+    if (from.consume === undefined) return [];
+    const sources = from.clusters.map((cluster) => `${cluster}/${from.stream}`).join(', ');
+    return [`link ${name} drains ${sources}: a record goes from there once ${to.clusters.join()}/${to.stream} has it`];
+  });
 }
 
 function count(number: number, what: string): string {

@@ -1,4 +1,4 @@
-import type { Broker, ExportRules, SinkLane, SourceStream } from '../brokers/broker.ts';
+import type { Broker, Consume, ExportRules, SinkLane, SourceStream } from '../brokers/broker.ts';
 import { type Line, type LineLimits, lineLimits } from '../lane/line.ts';
 import { type SinkWriterOptions, sinkWriterDefaults } from '../lane/sink-writer-events.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -236,7 +236,7 @@ export class LaneSet {
       line: this.#line(peer),
       maxFrameBytes,
       open: () => open(peer),
-      openSource: () => this.#source(plan.sourceStream).lane(exportRules(plan)),
+      openSource: () => this.#source(plan.sourceStream).lane(exportRules(plan), consumeOf(plan)),
       openSink: async (events, signal) => {
         // Why there is no connection says more than that the stream cannot be read.
         broker.requireSinks();
@@ -341,6 +341,11 @@ function exportRules({ link, kind, from, to, sinkStream, sourced }: LanePlan): E
     // What a JetStream source beside this link copies would come back without a sign of where it has been.
     sourced: sourced ?? kind !== 'replicate',
   };
+}
+
+function consumeOf({ id, previously, consume }: LanePlan): Consume | undefined {
+  if (consume === undefined) return undefined;
+  return { lane: id, ...(previously === undefined ? {} : { previously }) };
 }
 
 function sinkLaneOf(plan: LanePlan, rights: SinkRights): SinkLane {

@@ -12,7 +12,7 @@ export function servedPlan(plan: Plan, { cluster, nats }: PeerPlan): Plan {
   const grants = links.flatMap((link) =>
     lanesOf(link, plan.cluster).map((lane): Grant => {
       const common = { to: plan.cluster, stream: lane.from === cluster ? lane.sourceStream : lane.sinkStream };
-      if (lane.from === cluster) return { ...common, verb: 'read' };
+      if (lane.from === cluster) return { ...common, verb: lane.consume === true ? 'consume' : 'read' };
       const create = lane.create === undefined ? {} : { create: { maxBytes: lane.create.maxBytes } };
       return { ...common, verb: 'append', origins: link.origins, ...create };
     }),

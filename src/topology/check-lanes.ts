@@ -63,6 +63,7 @@ class Collisions {
     const flows = new Map<string, Declared>();
     const former = new Map<string, Declared>();
     const made = new Map<string, Declared[]>();
+    const read = new Map<string, Declared[]>();
     for (const one of declared) if (!ids.has(one.lane.id)) ids.set(one.lane.id, one);
     for (const one of declared) {
       const { lane } = one;
@@ -76,6 +77,10 @@ class Collisions {
       const sameFlow = flows.get(flow);
       if (sameFlow === undefined) flows.set(flow, one);
       else this.#sameFlow(one, sameFlow);
+      const source = JSON.stringify([lane.from, lane.sourceStream]);
+      const readers = read.get(source) ?? [];
+      for (const other of readers) this.#drained(one, other);
+      read.set(source, [...readers, one]);
       this.#renamed(one, ids, former);
       if (lane.create === undefined) continue;
       const before = made.get(lane.to) ?? [];
@@ -108,6 +113,17 @@ class Collisions {
     const message = `the links ${quote(other.lane.link)}${whereOf(one, other)} and ${quote(link)} both carry ${from}/${sourceStream} into ${to}/${sinkStream}, where their records collide`;
     const fix = 'keep one of them, or give one another sink stream';
     this.#tell('flow', one, other, [], { severity: 'error', message, fix });
+  }
+
+  /** A record of a stream that is drained is for one lane. */
+  #drained(one: Declared, other: Declared): void {
+    if (one.lane.consume === undefined && other.lane.consume === undefined) return;
+    const [drains, reads] = one.lane.consume === undefined ? [other, one] : [one, other];
+    const { from, sourceStream } = one.lane;
+    const also = reads.lane.consume === undefined ? 'reads' : 'drains';
+    const message = `the link ${quote(drains.lane.link)}${whereOf(one, drains)} drains ${from}/${sourceStream}, which ${quote(reads.lane.link)}${whereOf(one, reads)} ${also} too`;
+    const fix = 'keep one of them, and let links to elsewhere begin at the sink of that one';
+    this.#tell('drained', one, other, ['from'], { severity: 'error', message, fix });
   }
 
   /** A former name that is still in use, or that two links claim. */

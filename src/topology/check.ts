@@ -212,7 +212,8 @@ function isSamePair(a: LanePlan, b: LanePlan): boolean {
 
 function neededGrant(lane: LanePlan, plan: Plan, other: Plan): object {
   const to = viewOf(other, plan.cluster)?.key ?? plan.cluster;
-  if (lane.to === plan.cluster) return { to, read: { stream: lane.sourceStream } };
+  if (lane.to === plan.cluster)
+    return { to, [lane.consume === true ? 'consume' : 'read']: { stream: lane.sourceStream } };
   const written = patternOf(lane.subject, lane.from);
   const subjects = written === '>' ? {} : { subjects: [written] };
   const create = lane.create === undefined ? {} : { create: { maxBytes: sizeText(lane.create.maxBytes) } };
@@ -227,12 +228,12 @@ function unusedGrants(declared: readonly Declared[], plans: readonly Plan[]): Pr
       if (theirs.length === 0) return [];
       const used = declared.some(({ plan: declarer, lane }) => {
         if (!theirs.includes(declarer)) return false;
-        return grant.verb === 'read'
-          ? lane.from === plan.cluster && lane.sourceStream === grant.stream
-          : lane.to === plan.cluster && lane.sinkStream === grant.stream;
+        if (grant.verb === 'append') return lane.to === plan.cluster && lane.sinkStream === grant.stream;
+        const consumes = grant.verb === 'consume';
+        return lane.from === plan.cluster && lane.sourceStream === grant.stream && (lane.consume ?? false) === consumes;
       });
       if (used) return [];
-      const verb = grant.verb === 'read' ? 'reads' : 'appends to';
+      const verb = { read: 'reads', consume: 'consumes', append: 'appends to' }[grant.verb];
       const message = `no link of ${theirs.map(fileOf).join(', ')} ${verb} ${grant.stream}`;
       const fix = 'take the grant out, or correct the stream';
       return [problemAt(plan, ['grants', index], { severity: 'warning', message, fix }, 'value')];

@@ -164,7 +164,11 @@ function linkPlan(name: string, entry: LinkEntry, self: string): LinkPlan {
   const shared = to.shared === undefined ? {} : { shared: to.shared };
   return {
     ...common,
-    from: { clusters: clusters(from.cluster), stream: from.stream },
+    from: {
+      clusters: clusters(from.cluster),
+      stream: from.stream,
+      ...(from.consume === undefined ? {} : { consume: from.consume }),
+    },
     to: { clusters: clusters(to.cluster), stream: to.stream, subject: to.subject, ...create, ...shared },
   };
 }
@@ -186,7 +190,8 @@ function createPlan({ subjects, maxBytes, maxAge, replicas }: CreateEntry, templ
   };
 }
 
-function grantPlan({ to, read, append, create, origins }: GrantEntry): Grant {
+function grantPlan({ to, read, consume, append, create, origins }: GrantEntry): Grant {
+  if (consume !== undefined) return { to, verb: 'consume', stream: consume.stream };
   if (append === undefined) return { to, verb: 'read', stream: read!.stream };
   const { stream, subjects } = append;
   return {

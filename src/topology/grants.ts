@@ -24,10 +24,11 @@ export function granted(lane: LanePlan, grants: readonly Grant[], self: string):
   if (self !== from && self !== to) return notGranted(`${self} is no end of ${lane.id}`);
   if (declaredBy === self) return undefined;
   if (self === from) {
+    const verb = lane.consume === true ? 'consume' : 'read';
     const found = grants.some(
-      (grant) => grant.verb === 'read' && grant.to === declaredBy && grant.stream === sourceStream,
+      (grant) => grant.verb === verb && grant.to === declaredBy && grant.stream === sourceStream,
     );
-    return found ? undefined : notGranted(`${self} does not let ${declaredBy} read ${sourceStream}`);
+    return found ? undefined : notGranted(`${self} does not let ${declaredBy} ${verb} ${sourceStream}`);
   }
   const fitting = appendGrants(lane, grants);
   if (fitting.length === 0) return notGranted(`${self} does not let ${declaredBy} append to ${sinkStream}`);

@@ -3,7 +3,7 @@ import type { Failure } from '../wire/reasons.ts';
 import { explainIssues } from './explain.ts';
 import { isMeant, type Peers } from './groups.ts';
 import type { LanePlan, LinkPlan } from './plan.ts';
-import { wireLink } from './schema.ts';
+import { wireLink } from './schema-wire.ts';
 
 /**
  * What a link of the file of `self` is between this cluster and one other: the same link with no more than these two in it, as both of
@@ -32,6 +32,7 @@ export function lanesOf(link: LinkPlan, declaredBy: string): LanePlan[] {
     from,
     to,
     sourceStream: link.from.stream,
+    ...(link.from.consume === undefined ? {} : { consume: link.from.consume }),
     sinkStream: link.to.stream,
     subject,
     ...(create === undefined ? {} : { create }),
@@ -62,7 +63,11 @@ export function linkToJson(link: LinkPlan): string {
   const { name, kind, from, to, start, previously, sourced } = link;
   const { create, shared } = to;
   return JSON.stringify({
-    from: { clusters: from.clusters.toSorted(), stream: from.stream },
+    from: {
+      clusters: from.clusters.toSorted(),
+      ...(from.consume === undefined ? {} : { consume: from.consume }),
+      stream: from.stream,
+    },
     kind,
     name,
     ...(previously === undefined ? {} : { previously }),
@@ -116,10 +121,15 @@ export function linkFromJson(text: string): ParsedLink {
   }
   const { name, kind, from, to, start, previously, sourced } = parsed.data;
   const { create, shared, ...sink } = to;
+  const { consume, ...source } = from;
   const link: LinkPlan = {
     name,
     kind,
-    from: { ...from, clusters: from.clusters.toSorted() },
+    from: {
+      ...source,
+      clusters: from.clusters.toSorted(),
+      ...(consume === undefined ? {} : { consume }),
+    },
     to: {
       ...sink,
       clusters: to.clusters.toSorted(),
@@ -142,7 +152,10 @@ function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], un
   };
 }
 
-function shapeFault({ kind, from, to }: LinkPlan): string | undefined {
+function shapeFault({ kind, from, to, start }: LinkPlan): string | undefined {
+  if (from.consume === true && kind !== 'fan-in') return 'only a fan-in link consumes';
+  if (from.consume === true && start !== undefined && start.at !== 'all')
+    return 'a stream that is drained is carried from its first record on';
   for (const { clusters } of [from, to])
     if (new Set(clusters).size < clusters.length) return 'a cluster stands twice in the link';
   if (kind === 'replicate') {
@@ -169,6 +182,7 @@ export function linkDifference(one: LinkPlan, other: LinkPlan, places: readonly 
     kind: link.kind,
     'source clusters': link.from.clusters.join(', '),
     'source stream': link.from.stream,
+    consume: String(link.from.consume ?? false),
     'sink clusters': link.to.clusters.join(', '),
     'sink stream': link.to.stream,
     subject: link.to.subject,

@@ -107,7 +107,12 @@ export interface LinkPlan {
   readonly name: string;
   readonly kind: LinkKind;
   /** Of `replicate`: both ends are all members. */
-  readonly from: { readonly clusters: readonly string[]; readonly stream: string };
+  readonly from: {
+    readonly clusters: readonly string[];
+    readonly stream: string;
+    /** Records are acknowledged at the source once they are stored: the stream is drained. */
+    readonly consume?: true;
+  };
   readonly to: {
     readonly clusters: readonly string[];
     readonly stream: string;
@@ -131,7 +136,8 @@ export interface LinkPlan {
 export interface Grant {
   /** A peer or a group. */
   readonly to: string;
-  readonly verb: 'read' | 'append';
+  /** `consume`: to drain it. */
+  readonly verb: 'read' | 'consume' | 'append';
   readonly stream: string;
   /** For `append`: the subjects that may be written, NATS wildcards allowed; absent: any subject of the stream. */
   readonly subjects?: readonly string[];
@@ -172,6 +178,8 @@ export interface LanePlan {
   readonly from: string;
   readonly to: string;
   readonly sourceStream: string;
+  /** As in LinkPlan. */
+  readonly consume?: true;
   readonly sinkStream: string;
   /** Subject template at the sink. */
   readonly subject: string;

@@ -142,6 +142,15 @@ function linkFaults(file: unknown, at: Path): PathFault[] {
     const foreign = ['between', 'stream'].filter((name) => keys.includes(name));
     for (const key of foreign)
       fault([key], `"${key}" is for replicate links`, `write "from" and "to", or make the link a replicate`);
+    if (kind === 'fan-out' && valueAt(file, [...at, 'from', 'consume']) === true) {
+      const fix = 'a record is gone once it is acknowledged: use a fan-in link to one cluster, and fan out from there';
+      fault(['from', 'consume'], '"consume" is only for fan-in links', fix);
+    }
+    const start = valueAt(file, [...at, 'start']);
+    if (valueAt(file, [...at, 'from', 'consume']) === true && start !== undefined && start !== 'all') {
+      const message = 'a stream that is drained is carried from its first record on';
+      fault(['start'], message, 'take "start" out, or write start: all', 'value');
+    }
     for (const key of ['from', 'to'].filter((name) => foreign.length === 0 && !keys.includes(name)))
       fault([], `"${key}" is missing`, `add ${key}: { stream: NAME }, and "cluster" if it is elsewhere`);
   }
@@ -154,19 +163,19 @@ function grantFaults(file: unknown): PathFault[] {
   return grants.flatMap((_, index): PathFault[] => {
     const keys = keysAt(file, ['grants', index]);
     if (keys === undefined) return [];
-    const verbs = keys.filter((key) => key === 'read' || key === 'append');
-    if (verbs.length === 1 && verbs[0] === 'read') {
+    const verbs = keys.filter((key) => key === 'read' || key === 'consume' || key === 'append');
+    if (verbs.length === 1 && verbs[0] !== 'append') {
       return ['create', 'origins']
         .filter((key) => keys.includes(key))
         .map((key) => ({
           path: ['grants', index, key],
           on: 'key',
-          message: `"${key}" says nothing about reading`,
+          message: `"${key}" says nothing about ${verbs[0] === 'read' ? 'reading' : 'consuming'}`,
           fix: 'take it out, or put it into a grant with "append"',
         }));
     }
     if (verbs.length === 1 || (verbs.length === 0 && !allKnown(keys, grant))) return [];
-    const message = verbs.length === 0 ? 'this grant allows nothing' : 'this grant has two verbs';
+    const message = verbs.length === 0 ? 'this grant allows nothing' : 'this grant has more than one verb';
     const fix =
       verbs.length === 0 ? 'add read: { stream: NAME } or append: { stream: NAME }' : 'write a grant for each of them';
     return [{ path: ['grants', index], on: 'value', message, fix }];

@@ -6,14 +6,12 @@ import {
   dialEndpoint,
   domain,
   duration,
-  lastTimeMs,
   linkName,
   listenAddress,
   listenEndpoint,
   path,
   serverUrl,
   startText,
-  startWords,
   streamName,
   subjectPattern,
   subjectTemplate,
@@ -150,7 +148,16 @@ const fromEnd = z
     cluster: someClusters
       .describe('Cluster, group, or list of them, to read from. Left out: this cluster. A list only for `fan-in`.')
       .optional(),
-    stream: streamName.describe('Stream to read, of this name in each source cluster. Retention: limits.'),
+    stream: streamName.describe(
+      'Stream to read, of this name in each source cluster. Retention: limits, or with `consume` another.',
+    ),
+    consume: z
+      .literal(true)
+      .describe(
+        'The stream has WorkQueue or Interest retention: each record is acknowledged at the source once it is stored at the sink, which drains the stream. Of `fan-in` links.',
+      )
+      .meta({ title: 'true', examples: [true] })
+      .optional(),
   })
   .meta({ title: 'the source of a link', examples: [{ cluster: 'plant-a', stream: 'TELEMETRY' }] });
 
@@ -197,7 +204,7 @@ const toEnd = z
   })
   .meta({ title: 'the sink of a link', examples: [{ stream: 'FLEET' }] });
 
-const kind = z
+export const kind = z
   .enum(['fan-in', 'fan-out', 'replicate'])
   .meta({ title: 'a kind of link', examples: ['fan-in'] })
   .describe(
@@ -259,8 +266,13 @@ export const grant = z
     to: clusterName.describe('The peer, or group, whose links are allowed something here.'),
     read: z
       .strictObject({ stream: streamName.describe('Stream its links may read.') })
-      .describe('Lets links of that peer read a stream. This, or `append`.')
+      .describe('Lets links of that peer read a stream. This, `consume`, or `append`.')
       .meta({ title: 'a mapping with "stream"', examples: [{ stream: 'TELEMETRY' }] })
+      .optional(),
+    consume: z
+      .strictObject({ stream: streamName.describe('Stream its links may drain.').meta({ examples: ['JOBS'] }) })
+      .describe('Lets links of that peer drain a stream of WorkQueue or Interest retention (`consume: true`).')
+      .meta({ title: 'a mapping with "stream"', examples: [{ stream: 'JOBS' }] })
       .optional(),
     append: z
       .strictObject({
@@ -272,7 +284,7 @@ export const grant = z
           .meta({ title: 'a list of subject patterns', examples: [['fleet.>']] })
           .optional(),
       })
-      .describe('Lets links of that peer append to a stream. This, or `read`.')
+      .describe('Lets links of that peer append to a stream. This, `read`, or `consume`.')
       .meta({ title: 'a mapping with "stream"', examples: [{ stream: 'FLEET' }] })
       .optional(),
     create: z
@@ -289,7 +301,7 @@ export const grant = z
   .meta({
     title: 'a grant',
     examples: [{ to: 'hub', read: { stream: 'TELEMETRY' } }],
-    oneOf: [{ required: ['read'] }, { required: ['append'] }],
+    oneOf: [{ required: ['read'] }, { required: ['consume'] }, { required: ['append'] }],
   });
 
 export const peers = z
@@ -366,33 +378,3 @@ export const topologyFile = z
 export type TopologyFile = z.infer<typeof topologyFile>;
 export type LinkEntry = z.infer<typeof link>;
 export type GrantEntry = z.infer<typeof grant>;
-
-/** What a declaration says of two clusters, as it crosses the wire: complete, with nothing left out and nothing implied. */
-export const wireLink = z.strictObject({
-  name: linkName,
-  kind,
-  from: z.strictObject({ clusters: z.array(clusterName).min(1).max(2), stream: streamName }),
-  to: z.strictObject({
-    clusters: z.array(clusterName).min(1).max(2),
-    stream: streamName,
-    subject: subjectTemplate,
-    create: z
-      .strictObject({
-        subjects: z.array(subjectPattern).min(1),
-        maxBytes: z.int().min(1),
-        maxAgeMs: z.int().min(1).optional(),
-        replicas: z.int().min(1).max(5),
-      })
-      .optional(),
-    shared: z.literal(true).optional(),
-  }),
-  start: z
-    .union([
-      z.strictObject({ at: z.enum(startWords) }),
-      z.strictObject({ at: z.literal('sequence'), sequence: z.int().min(1) }),
-      z.strictObject({ at: z.literal('time'), timeMs: z.int().min(0).max(lastTimeMs) }),
-    ])
-    .optional(),
-  previously: linkName.optional(),
-  sourced: z.boolean().optional(),
-});

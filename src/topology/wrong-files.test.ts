@@ -414,7 +414,7 @@ const cases: readonly WrongFile[] = [
   [
     'two verbs',
     grant('{ to: plant-a, read: { stream: T }, append: { stream: T } }'),
-    'f.yaml:9:5: this grant has two verbs. write a grant for each of them',
+    'f.yaml:9:5: this grant has more than one verb. write a grant for each of them',
   ],
   [
     'a pattern of the server',

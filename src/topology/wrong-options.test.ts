@@ -417,7 +417,7 @@ const cases: readonly WrongFile[] = [
   [
     'a grant without its verb',
     grant('{ to: a, stream: T }'),
-    'f.yaml:9:14: unknown key "stream". it belongs into "read" or "append"',
+    'f.yaml:9:14: unknown key "stream". it belongs into "read" or "consume" or "append"',
   ],
   [
     'origins inside of what may be appended',
@@ -477,13 +477,13 @@ const cases: readonly WrongFile[] = [
   [
     'a verb that there is not',
     grant('{ to: a, write: { stream: T } }'),
-    'f.yaml:9:14: unknown key "write". known here: to, read, append, create, origins',
+    'f.yaml:9:14: unknown key "write". known here: to, read, consume, append, create, origins',
   ],
   [
     'a grant from a peer',
     grant('{ from: a, read: { stream: T } }'),
     'f.yaml:9:5: "to" is missing. add it, as to: hub',
-    'f.yaml:9:7: unknown key "from". known here: to, read, append, create, origins',
+    'f.yaml:9:7: unknown key "from". known here: to, read, consume, append, create, origins',
   ],
 ];
 

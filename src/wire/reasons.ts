@@ -63,7 +63,15 @@ const table = {
   'nats-permission': { retry: 'slow', meaning: 'the NATS user lacks a permission' },
   'jetstream-unavailable': { retry: 'slow', meaning: 'JetStream is not enabled, or not for this account' },
   'source-missing': { retry: 'slow', meaning: 'the source stream does not exist' },
-  'source-unsupported': { retry: 'park', meaning: 'the source stream has a retention this version cannot read safely' },
+  'source-unsupported': {
+    retry: 'park',
+    meaning: 'the source stream has a retention for which the link is not declared',
+  },
+  'consumer-taken': {
+    retry: 'park',
+    meaning: 'another consumer holds subjects of the source stream, which is drained',
+  },
+  'consumer-lost': { retry: 'backoff', meaning: 'the consumer of the source stream is gone; the lane begins anew' },
   'sink-missing': { retry: 'slow', meaning: 'the sink stream does not exist' },
   'sink-subject': { retry: 'park', meaning: 'the sink stream does not own the subjects that the link writes' },
   'sink-unsupported': {
@@ -93,6 +101,10 @@ const table = {
   // gaps
   expired: { retry: 'backoff', meaning: 'the source deleted records by its limits before they were read' },
   purged: { retry: 'backoff', meaning: 'records were purged at the source before they were read' },
+  taken: {
+    retry: 'backoff',
+    meaning: 'records were gone from a stream that is drained before the lane had carried them',
+  },
   recreated: { retry: 'backoff', meaning: 'the source stream was deleted and made again' },
   regressed: { retry: 'backoff', meaning: 'the source stream lost its tail and used the numbers again' },
   // own file and process

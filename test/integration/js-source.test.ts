@@ -5,7 +5,7 @@ import { eachServer } from '../support/each-server.ts';
 import { plentyOfMemory } from '../support/memory.ts';
 import { type NatsServer, startNats } from '../support/nats-launcher.ts';
 import { api, client, makeStream, openLink, publishAll } from '../support/nats-rig.ts';
-import { describeSource } from '../support/source-conformance.ts';
+import { describeSource, type SourceHarness } from '../support/source-conformance.ts';
 
 let streams = 0;
 
@@ -16,11 +16,14 @@ await eachServer('ends', (binary) => {
   });
   afterAll(() => server.dispose());
 
-  describeSource('JetStream', async () => {
+  const retentions = ['limits', 'workqueue'] as const;
+  for (const retention of retentions) describeSource(`JetStream, ${retention}`, () => harness(retention));
+
+  async function harness(retention: (typeof retentions)[number]): Promise<SourceHarness> {
     const nc = await client(server.url);
     const fixture = await openLink(server.url);
     const stream = `S${++streams}`;
-    await makeStream(nc, { name: stream });
+    await makeStream(nc, { name: stream, retention });
     return {
       append: (from, to, payload, headers) =>
         publishAll(nc, from, to, (number) => ({
@@ -34,6 +37,7 @@ await eachServer('ends', (binary) => {
           cluster: 'c',
           stream,
           memory: plentyOfMemory(),
+          ...(retention === 'limits' ? {} : { consume: { lane: `l/${stream}/b` } }),
           ...options,
         });
         return { source, ahead: () => source.prefetchedBytes };
@@ -44,5 +48,5 @@ await eachServer('ends', (binary) => {
         await nc.close();
       },
     };
-  });
+  }
 });

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { RetentionPolicy } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
 import type { UserPermissions } from '../../src/brokers/nats/permissions.ts';
 import { formatVersion, type ServerBinary } from '../../src/brokers/nats/server-binary.ts';
@@ -17,7 +18,15 @@ function specs(): Record<string, ClusterSpec> {
   const { hub, 'plant-a': plant } = fanIn(['plant-a']);
   const { telemetry } = hub!.links as { telemetry: { to: object } };
   const to = { ...telemetry.to, create: { subjects: ['fleet.>'], maxBytes: '64MiB' } };
-  return { hub: { ...hub!, streams: {}, links: { telemetry: { ...telemetry, to } } }, 'plant-a': plant! };
+  const jobs = { ...telemetry, from: { cluster: 'plant-a', stream: 'JOBS', consume: true }, to };
+  return {
+    hub: { ...hub!, streams: {}, links: { telemetry: { ...telemetry, to }, jobs } },
+    'plant-a': {
+      ...plant!,
+      streams: { ...plant!.streams, JOBS: { subjects: ['jobs.>'], retention: RetentionPolicy.Workqueue } },
+      grants: [...(plant!.grants ?? []), { to: 'hub', consume: { stream: 'JOBS' } }],
+    },
+  };
 }
 
 /** What `causeway permissions` prints for a cluster of these. */
@@ -84,6 +93,7 @@ await eachServer('all', (binary) => {
     const clusters = [world.cluster('hub'), world.cluster('plant-a')];
     await world.start();
     await using feed = await world.cluster('plant-a').feed('TELEMETRY', { count: 1_000 });
+    await using jobs = await world.cluster('plant-a').feed('JOBS', { count: 500 });
     await world.stored(lane, 1_000);
     await Promise.all(clusters.map(({ daemon }) => daemon.stop()));
     feed.allow(2_000);
@@ -91,8 +101,11 @@ await eachServer('all', (binary) => {
     await world.stored(lane, 2_000);
     await Promise.all(clusters.map(({ daemon }) => daemon.kill()));
     feed.allow(3_000);
+    jobs.allow(1_000);
     await world.start();
     await world.stored(lane, 3_000);
+    await world.stored('jobs/plant-a/hub', 1_000);
+    await until(async () => (await world.cluster('plant-a').count('JOBS')) === 0, { what: 'JOBS to be empty' });
     // The lag is asked for every five seconds, and checkpoints are written every second.
     const { nowMs } = await world.cluster('plant-a').daemon.status();
     await until(async () => (await world.cluster('plant-a').daemon.status()).nowMs > nowMs + 6_000, {
@@ -122,6 +135,8 @@ const needed: Readonly<Record<string, readonly string[]>> = {
     '$JS.API.STREAM.MSG.GET.TELEMETRY',
     '$JS.API.CONSUMER.CREATE.TELEMETRY.*',
     '$JS.API.CONSUMER.MSG.NEXT.TELEMETRY.*',
+    '$JS.API.CONSUMER.DELETE.JOBS.*',
+    '$JS.ACK.JOBS.>',
   ],
 };
 
@@ -146,6 +161,7 @@ await eachServer('newest', (binary) => {
     await world.start();
     let count = 500;
     await using feed = await world.cluster('plant-a').feed('TELEMETRY', { count });
+    await using jobs = await world.cluster('plant-a').feed('JOBS', { count });
     await world.stored(lane, count);
     const become = async (cluster: TestCluster, user: string): Promise<void> => {
       await cluster.daemon.kill();
@@ -158,6 +174,7 @@ await eachServer('newest', (binary) => {
         count += 10;
         await become(cluster, `without-${i}`);
         feed.allow(count);
+        jobs.allow(count);
         await until(() => cluster.daemon.lastRun().includes('"reason":"nats-permission"'), {
           what: () => `${name} to say that it may not ${line}\n${cluster.daemon.log()}`,
           deadlineMs: 30_000,

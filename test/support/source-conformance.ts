@@ -88,7 +88,7 @@ export function describeSource(name: string, make: () => Promise<SourceHarness>)
     test('goes on behind a cursor that its witness proves', async () => {
       await using harness = await make();
       await harness.append(1, 100, mixedPayload);
-      const first = new SourceProbe(harness.source(plain).source).open();
+      const first = new SourceProbe(harness.source(plain).source, { settles: false }).open();
       await first.untilRecords(100);
       first.close();
       const cursor = first.records[59]!.position;
@@ -106,7 +106,7 @@ export function describeSource(name: string, make: () => Promise<SourceHarness>)
     test('does not believe a cursor whose record is another one', async () => {
       await using harness = await make();
       await harness.append(1, 100, mixedPayload);
-      const first = new SourceProbe(harness.source(plain).source).open();
+      const first = new SourceProbe(harness.source(plain).source, { settles: false }).open();
       await first.untilRecords(100);
       first.close();
       const cursor = first.records[79]!.position;
@@ -140,7 +140,8 @@ export function describeSource(name: string, make: () => Promise<SourceHarness>)
     test('says nothing any more after close, in the middle of reading', async () => {
       await using harness = await make();
       await harness.append(1, 5000, (number) => Buffer.alloc(200, String(number)));
-      const probes = Array.from({ length: 3 }, () => new SourceProbe(harness.source(plain).source).open());
+      const open = () => new SourceProbe(harness.source(plain).source, { settles: false }).open();
+      const probes = Array.from({ length: 3 }, open);
       const [never, early, late] = probes as [SourceProbe, SourceProbe, SourceProbe];
       never.close();
       await until(() => early.openedAt !== undefined, { what: 'opened' });

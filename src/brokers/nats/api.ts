@@ -3,6 +3,8 @@ import type { NatsConnection } from 'nats';
 
 /** While a cluster elects a leader nobody answers at all; whoever asks tries again soon. */
 const timeoutMs = 3000;
+/** There is no such consumer (server error). */
+export const consumerNotFound = 10014;
 
 /** The part of a stream's information that Causeway uses (STREAM.INFO). */
 export interface StreamInfo {
@@ -56,6 +58,28 @@ export async function call<T>(nc: NatsConnection, subject: string, body?: unknow
 
 export function streamInfo(nc: NatsConnection, api: string, stream: string): Promise<StreamInfo> {
   return call<StreamInfo>(nc, `${api}.STREAM.INFO.${stream}`);
+}
+
+/** The part of a consumer's information that Causeway uses (CONSUMER.INFO). */
+export interface ConsumerInfo {
+  readonly config: { readonly description?: string };
+  readonly delivered: { readonly consumer_seq: number; readonly stream_seq: number };
+  /** Everything up to there is acknowledged. */
+  readonly ack_floor: { readonly stream_seq: number };
+  readonly num_pending: number;
+}
+
+export function consumerInfo(nc: NatsConnection, api: string, stream: string, name: string): Promise<ConsumerInfo> {
+  return call<ConsumerInfo>(nc, `${api}.CONSUMER.INFO.${stream}.${name}`);
+}
+
+/** Removes a consumer; one that is not there is as good. */
+export async function deleteConsumer(nc: NatsConnection, api: string, stream: string, name: string): Promise<void> {
+  try {
+    await call(nc, `${api}.CONSUMER.DELETE.${stream}.${name}`);
+  } catch (error) {
+    if (!(error instanceof JetStreamApiError) || error.code !== consumerNotFound) throw error;
+  }
 }
 
 /** The message at a sequence, asked of the stream's leader; undefined if there is none there. */

@@ -12,6 +12,8 @@ import { type Failure, FailureError, type Reason } from '../../wire/reasons.ts';
 /** JetStream API error codes (server/errors.json of nats-server) that mean something definite here. */
 const codes: ReadonlyMap<number, Reason> = new Map<number, Reason>([
   [10059, 'source-missing'],
+  [10099, 'consumer-taken'],
+  [10100, 'consumer-taken'],
   [10039, 'jetstream-unavailable'],
   [10076, 'jetstream-unavailable'],
   [10035, 'jetstream-unavailable'],
@@ -64,6 +66,7 @@ export function natsFailure(error: unknown, missing: 'source-missing' | 'sink-mi
   const text = error instanceof Error ? error.message : String(error);
   if (error instanceof JetStreamApiError) {
     const failure = failureOfCode(error.code, text);
+    if (failure.reason === 'consumer-taken') return failure;
     if (failure.reason === 'source-missing') return { ...failure, reason: missing };
     return missing === 'source-missing' ? { ...failure, reason: 'jetstream-unavailable' } : failure;
   }

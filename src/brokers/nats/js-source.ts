@@ -1,16 +1,17 @@
 import { JetStreamApiError } from '@nats-io/jetstream';
 import type { Msg } from 'nats';
 import type { MemoryBudget, MemoryShare } from '../../lib/memory-budget.ts';
-import { pause } from '../../lib/pause.ts';
 import { BatchBuilder } from '../../wire/batch.ts';
 import type { Opening } from '../../wire/frame.ts';
 import type { Position } from '../../wire/position.ts';
 import type { Failure } from '../../wire/reasons.ts';
-import type { Source, SourceEvents } from '../broker.ts';
-import { call, type StreamInfo, streamInfo } from './api.ts';
+import type { Consume, Source, SourceEvents } from '../broker.ts';
+import { consumerInfo, consumerNotFound, streamInfo } from './api.ts';
 import type { NatsLink } from './connection.ts';
-import { isPassing, natsFailure } from './errors.ts';
+import { beginDrain, type Drain, retentionFault } from './drain.ts';
+import { natsFailure } from './errors.ts';
 import type { ImportFilter } from './export-rules.ts';
+import { patientInfo } from './patient-info.ts';
 import { readProvenance } from './provenance.ts';
 import { rawHeaders, rawPayload, rawSize, rawSubject } from './raw-message.ts';
 import { type ProvenStart, proveStart, type RecordTime } from './source-proof.ts';
@@ -28,6 +29,8 @@ export interface JetStreamSourceOptions {
   readonly memory: MemoryBudget;
   /** Default: everything is carried on. */
   readonly filter?: ImportFilter;
+  /** The lane that drains the stream; absent for one that leaves it as it is. */
+  readonly consume?: Consume;
   /** Default: what suits a server nearby. */
   readonly timing?: ReaderTiming;
 }
@@ -45,9 +48,6 @@ type Gap = NonNullable<ProvenStart['gap']>;
 
 /** How often the newest sequence is asked for while nothing arrives. */
 const headPollMs = 5000;
-/** How soon a call that failed for a reason that may pass is made again, in ms. */
-const retryMs = 250;
-const consumerNotFound = 10014;
 
 /** A message that waits until it is known why positions before it are missing. */
 interface Held {
@@ -59,7 +59,7 @@ interface Held {
 }
 
 /**
- * Reads a JetStream stream with Limits retention. Reads ahead within its own bound, packs records as they arrive, and hands a
+ * Reads a JetStream stream: one with Limits retention as it is, another only to drain it. Reads ahead within its own bound, packs records as they arrive, and hands a
  * batch on when it is full or nothing more is there at this moment: the end of a socket read, never a timer.
  */
 export class JetStreamSource implements Source {
@@ -86,6 +86,8 @@ export class JetStreamSource implements Source {
   #heldBytes = 0;
   /** The stream's first sequence, asked for when message `upTo` had arrived: holes before that one are explained by it. */
   #known = { first: 0, upTo: 0 };
+  /** Of a stream that is drained. */
+  #drain: Drain | undefined;
   /** The last batch without a record that was let out, until it is safe at the sink: one at a time (I5). */
   #unsettled: Position | undefined;
   #poll: NodeJS.Timeout | undefined;
@@ -111,19 +113,19 @@ export class JetStreamSource implements Source {
   }
 
   async #open(opening: Pick<Opening, 'cursor' | 'witnesses' | 'start'>): Promise<void> {
-    const { link, stream } = this.#options;
+    const { link, stream, consume } = this.#options;
     const connection = link.require();
     const info = await streamInfo(connection, link.api, stream);
     if (this.#events === undefined) return;
-    if (info.config.retention !== 'limits') {
-      this.#fail({
-        reason: 'source-unsupported',
-        detail: `${stream} has ${info.config.retention} retention; only limits can be read`,
-      });
+    const unsupported = retentionFault(info, consume);
+    if (unsupported !== undefined) {
+      this.#fail(unsupported);
       return;
     }
-    const start = await proveStart(connection, link.api, info, opening);
+    const drains = consume === undefined ? undefined : await beginDrain(link, connection, info, consume, opening);
+    const start = drains?.start ?? (await proveStart(connection, link.api, info, opening));
     if (this.#events === undefined) return;
+    this.#drain = drains?.drain;
     this.#created = info.created;
     this.#events.opened(start.gap?.after ?? start.at);
     this.#setHead(info.state.last_seq);
@@ -168,6 +170,7 @@ export class JetStreamSource implements Source {
       message: (message, sequence, seconds, nanos, pending) =>
         this.#onMessage(message, sequence, seconds, nanos, pending),
       failed: (failure) => this.#fail(failure),
+      ...(this.#drain === undefined ? {} : { consumer: this.#drain.consumer }),
       ...(timing === undefined ? {} : { timing }),
     });
     this.#poll = setInterval(() => void this.#pollHead(), headPollMs);
@@ -179,8 +182,9 @@ export class JetStreamSource implements Source {
     this.#scheduleFlush();
   }
 
-  /** A Limits stream keeps no state for its readers: the sink's cursor is the only one there is. */
+  /** A Limits stream keeps no state for its readers: the sink's cursor is the only one there is. From one that is drained records go. */
   settle(position: Position): void {
+    if (position.incarnation === this.#incarnation) this.#drain?.consumer.settle(position.sequence);
     if (this.#unsettled === undefined || !covers(position, this.#unsettled)) return;
     this.#unsettled = undefined;
     this.#scheduleFlush();
@@ -307,12 +311,13 @@ export class JetStreamSource implements Source {
    * False if the first sequence has to be asked for.
    */
   #explained(last: number, sequence: number): boolean {
-    if (sequence > this.#known.upTo) return false;
-    const lostUpTo = Math.min(this.#known.first, sequence) - 1;
+    if (this.#drain === undefined && sequence > this.#known.upTo) return false;
+    const lostUpTo = this.#drain?.lostUpTo(sequence - 1) ?? Math.min(this.#known.first, sequence) - 1;
     if (lostUpTo > last) {
       this.#rotate();
       const position = (at: number) => ({ incarnation: this.#incarnation, sequence: at });
-      this.#ready.push({ after: position(last), upTo: position(lostUpTo), reason: 'expired' });
+      const reason = this.#drain === undefined ? 'expired' : 'taken';
+      this.#ready.push({ after: position(last), upTo: position(lostUpTo), reason });
       this.#tail = lostUpTo;
     }
     return true;
@@ -323,7 +328,8 @@ export class JetStreamSource implements Source {
     // After the rest of the same socket read.
     await Promise.resolve();
     const upTo = this.#held?.at(-1)?.sequence ?? 0;
-    const info = await this.#askInfo();
+    const { link, stream, timing = readerTiming } = this.#options;
+    const info = await patientInfo(link, stream, timing.patienceMs, this.#closing.signal);
     const held = this.#held;
     if (this.#events === undefined || held === undefined || info === undefined) return;
     this.#known = { first: info.state.first_seq, upTo };
@@ -331,25 +337,6 @@ export class JetStreamSource implements Source {
     this.#heldBytes = 0;
     for (const { message, sequence, seconds, nanos, pending } of held)
       this.#onMessage(message, sequence, seconds, nanos, pending);
-  }
-
-  /** The stream's information; waits out what may pass. Undefined once the source is closed. */
-  async #askInfo(): Promise<StreamInfo | undefined> {
-    const { link, stream, timing = readerTiming } = this.#options;
-    const { signal } = this.#closing;
-    for (let untilMs = performance.now() + timing.patienceMs; !signal.aborted; await pause(retryMs, signal)) {
-      const { connection } = link;
-      if (connection === undefined) {
-        untilMs = performance.now() + timing.patienceMs;
-        continue;
-      }
-      try {
-        return await streamInfo(connection, link.api, stream);
-      } catch (error) {
-        if (!isPassing(natsFailure(error)) || performance.now() > untilMs) throw error;
-      }
-    }
-    return undefined;
   }
 
   #setHead(sequence: number): void {
@@ -364,10 +351,8 @@ export class JetStreamSource implements Source {
     const consumer = this.#reader?.consumer;
     if (connection === undefined || !consumer) return;
     try {
-      const info = await call<{ delivered: { stream_seq: number }; num_pending: number }>(
-        connection,
-        `${link.api}.CONSUMER.INFO.${stream}.${consumer}`,
-      );
+      const info = await consumerInfo(connection, link.api, stream, consumer);
+      this.#drain?.consumer.confirmed(info.ack_floor.stream_seq);
       this.#setHead(info.delivered.stream_seq + info.num_pending);
     } catch (error) {
       // Whatever is wrong, the reader finds out by itself. That the consumer is gone it learns sooner this way.

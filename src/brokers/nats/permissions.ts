@@ -45,7 +45,7 @@ export function permissionsOf(
   server: ServerVersion,
   subjects: ReadonlyMap<string, readonly string[]>,
 ): PermissionsResult {
-  const { sources, sinks } = streamsOf(plan);
+  const { sources, consumed, sinks } = streamsOf(plan);
   const { domain } = plan.nats;
   const api = domain === undefined ? '$JS.API' : `$JS.${domain}.API`;
   const unclear: UnclearStream[] = [];
@@ -54,6 +54,7 @@ export function permissionsOf(
     const ends = [sources.has(stream) ? 'source' : '', sinks.has(stream) ? 'sink' : ''].filter((end) => end !== '');
     publish.push(...readStream(api, stream, ends.join(' and '), sources.has(stream)));
   }
+  for (const stream of consumed) publish.push(...acknowledge(stream, server));
   for (const [stream, sink] of sinks) {
     if (sink.create)
       publish.push({ subject: `${api}.STREAM.CREATE.${stream}`, why: `makes ${stream} if it is missing` });
@@ -70,9 +71,15 @@ export function permissionsOf(
 }
 
 /** The streams of the own cluster that the file lets lanes read and write. */
-function streamsOf(plan: Plan): { readonly sources: ReadonlySet<string>; readonly sinks: ReadonlyMap<string, Sink> } {
+function streamsOf(plan: Plan): {
+  readonly sources: ReadonlySet<string>;
+  /** Sources whose records are acknowledged. */
+  readonly consumed: ReadonlySet<string>;
+  readonly sinks: ReadonlyMap<string, Sink>;
+} {
   const { cluster: self, links, grants } = plan;
   const sources = new Set<string>();
+  const consumed = new Set<string>();
   const sinks = new Map<string, Sink>();
   const sinkOf = (stream: string): Sink => {
     const sink = sinks.get(stream) ?? { written: new Set(), told: new Set(), create: false };
@@ -81,7 +88,10 @@ function streamsOf(plan: Plan): { readonly sources: ReadonlySet<string>; readonl
   };
   for (const link of links) {
     const others = (end: LinkPlan['from']): boolean => end.clusters.some((name) => name !== self);
-    if (link.from.clusters.includes(self) && others(link.to)) sources.add(link.from.stream);
+    if (link.from.clusters.includes(self) && others(link.to)) {
+      sources.add(link.from.stream);
+      if (link.from.consume === true) consumed.add(link.from.stream);
+    }
     if (!link.to.clusters.includes(self)) continue;
     for (const from of link.from.clusters.filter((name) => name !== self)) {
       const sink = sinkOf(link.to.stream);
@@ -93,18 +103,19 @@ function streamsOf(plan: Plan): { readonly sources: ReadonlySet<string>; readonl
     }
   }
   for (const { verb, stream, subjects = ['>'], create } of grants) {
-    if (verb === 'read') {
+    if (verb !== 'append') {
       sources.add(stream);
+      if (verb === 'consume') consumed.add(stream);
       continue;
     }
     const sink = sinkOf(stream);
     for (const subject of subjects) sink.written.add(subject);
     sink.create ||= create !== undefined;
   }
-  return { sources, sinks };
+  return { sources, consumed, sinks };
 }
 
-/** What is needed to look into a stream and to read it, from an ephemeral consumer without acknowledgements. */
+/** What is needed to look into a stream and to read it. */
 function readStream(api: string, stream: string, end: string, isSource: boolean): Permission[] {
   return [
     { subject: `${api}.STREAM.INFO.${stream}`, why: `${end} ${stream}: what it is and how far` },
@@ -114,6 +125,18 @@ function readStream(api: string, stream: string, end: string, isSource: boolean)
     { subject: `${api}.CONSUMER.DELETE.${stream}.*`, why: 'removes them when done' },
     ...(isSource
       ? [{ subject: `${api}.CONSUMER.INFO.${stream}.*`, why: 'asks how far the source is, for the lag' }]
+      : []),
+  ];
+}
+
+/** What is needed to drain a stream, besides reading it. */
+function acknowledge(stream: string, server: ServerVersion): Permission[] {
+  const why = `acknowledges records of ${stream} that are stored at the sink`;
+  return [
+    { subject: `$JS.ACK.${stream}.>`, why },
+    // js_ack_fc_v2: with domain and account in front.
+    ...(atLeast(server, 2, 14)
+      ? [{ subject: `$JS.ACK.*.*.${stream}.>`, why: 'as servers from 2.14 on may want it' }]
       : []),
   ];
 }

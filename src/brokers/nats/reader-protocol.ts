@@ -10,6 +10,8 @@ export class Delivery {
   nanos = 0;
   /** Messages that the stream holds behind this one, for this consumer. */
   pending = 0;
+  /** Length of what the subjects of all acknowledgements to the consumer begin with. */
+  prefixEnd = 0;
 }
 
 const dot = 46;
@@ -25,6 +27,7 @@ export function parseDelivery(reply: Buffer, into: Delivery): void {
   if (count !== 8 && count !== 10 && count !== 11)
     throw new Error(`not the reply subject of a delivery: ${reply.toString('latin1')}`);
   const first = count === 8 ? 4 : 6;
+  into.prefixEnd = dots[first - 1]! + 1;
   into.sequence = decimal(reply, dots[first]! + 1, dots[first + 1]!);
   into.delivered = decimal(reply, dots[first + 1]! + 1, dots[first + 2]!);
   const timeEnd = dots[first + 3]!;

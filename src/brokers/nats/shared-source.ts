@@ -1,10 +1,10 @@
-import type { ExportRules, Source, SourceStream } from '../broker.ts';
+import type { Consume, ExportRules, Source, SourceStream } from '../broker.ts';
 import { exportFilter } from './export-rules.ts';
 import { JetStreamSource, type JetStreamSourceOptions } from './js-source.ts';
 import { SharedLane } from './shared-lane.ts';
 import { type KnownPlace, Trunk } from './trunk.ts';
 
-export interface SharedSourceOptions extends Omit<JetStreamSourceOptions, 'filter'> {
+export interface SharedSourceOptions extends Omit<JetStreamSourceOptions, 'filter' | 'consume'> {
   /** Memory for what was read once for several lanes, in bytes. */
   readonly ringBytes: number;
 }
@@ -32,16 +32,24 @@ export class SharedSource implements SourceStream {
     this.#options = options;
   }
 
-  /** The sending end's source for a lane; `rules` say what it leaves out. */
-  lane(rules?: ExportRules): Source & { readonly prefetchedBytes: number } {
+  /** The sending end's source for a lane; `rules` say what it leaves out. One that drains the stream reads for itself. */
+  lane(rules?: ExportRules, consume?: Consume): Source & { readonly prefetchedBytes: number } {
+    if (consume !== undefined) return this.#source(rules, consume);
     return new SharedLane({
       batchBytes: this.#options.batchBytes,
       rules,
-      source: () =>
-        new JetStreamSource({ ...this.#options, ...(rules === undefined ? {} : { filter: exportFilter(rules) }) }),
+      source: () => this.#source(rules),
       opened: (lane) => this.#lanes.add(lane),
       moved: (lane) => this.#moved(lane),
       closed: (lane) => this.#lanes.delete(lane),
+    });
+  }
+
+  #source(rules: ExportRules | undefined, consume?: Consume): JetStreamSource {
+    return new JetStreamSource({
+      ...this.#options,
+      ...(rules === undefined ? {} : { filter: exportFilter(rules) }),
+      ...(consume === undefined ? {} : { consume }),
     });
   }
 

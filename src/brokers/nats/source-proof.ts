@@ -3,7 +3,7 @@ import type { NatsConnection } from 'nats';
 import type { Opening } from '../../wire/frame.ts';
 import { type Position, payloadDigest, type Witness } from '../../wire/position.ts';
 import type { Failure, Reason } from '../../wire/reasons.ts';
-import { messageAt, type StreamInfo, streamInfo } from './api.ts';
+import { messageAt, messageFrom, type StreamInfo, streamInfo } from './api.ts';
 import { resolveStart } from './source-start.ts';
 
 /** When a record was stored, by which it is known again (Unix time). */
@@ -27,13 +27,15 @@ type Verdict = 'match' | 'other' | 'gone';
 /**
  * Decides where to read on, from what the sink says it holds. The cursor is believed only if the stream still has, or may have
  * had, the very records that the witnesses describe; `created` is no proof, because it changes on a restore that kept the data and
- * stays when a power cut took the tail and the numbers were used again.
+ * stays when a power cut took the tail and the numbers were used again. `drained`: what is left of the stream up to the cursor will be
+ * removed, so that it has to be proven itself, by a witness at it or behind it.
  */
 export async function proveStart(
   connection: NatsConnection,
   api: string,
   info: StreamInfo,
   { cursor, witnesses, start = { at: 'all' } }: Pick<Opening, 'cursor' | 'witnesses' | 'start'>,
+  drained = false,
 ): Promise<ProvenStart> {
   const { first_seq: first, last_seq: last } = info.state;
   if (cursor === undefined) {
@@ -58,6 +60,11 @@ export async function proveStart(
   // The newest witness decides, unless its record is gone by the stream's own limits; then an older one may still speak. It is of the
   // record at the cursor wherever the sink knows that one: below it numbers may be in use again that an older witness knows nothing of.
   let forked = cursor.sequence > last;
+  const isUnproven = async (upTo: number): Promise<boolean> => {
+    if (!drained || upTo >= cursor.sequence) return false;
+    const left = await messageFrom(connection, api, info.config.name, upTo + 1);
+    return left !== undefined && left.sequence <= cursor.sequence;
+  };
   for (const witness of witnesses) {
     const verdict = await verdictOf(witness);
     if (verdict === 'gone') continue;
@@ -66,6 +73,7 @@ export async function proveStart(
       continue;
     }
     const { position, seconds, nanos } = witness;
+    forked ||= await isUnproven(position.sequence);
     const time = { seconds, nanos };
     if (!forked) return { ...withLoss(cursor, first), ...(position.sequence === cursor.sequence ? { time } : {}) };
     const upTo = { incarnation: newIncarnation(info), sequence: position.sequence };
@@ -74,6 +82,7 @@ export async function proveStart(
   // Nothing is left to prove it by, or there never was, where a lane began or went on behind what was lost. If it is read again without
   // need, what the sink has stored is known by its time.
   if (cursor.sequence > 0 && !cursor.incarnation.startsWith(createdLabel(info))) forked = true;
+  forked ||= await isUnproven(0);
   if (!forked) return withLoss(cursor, first);
   const upTo = { incarnation: remadeIncarnation(info, cursor), sequence: Math.max(0, first - 1) };
   return { at: upTo, gap: { after: cursor, upTo, reason: 'recreated' } };

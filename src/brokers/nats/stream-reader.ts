@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats';
 import { pause } from '../../lib/pause.ts';
 import { type Failure, failureFrom } from '../../wire/reasons.ts';
-import { call } from './api.ts';
+import { call, deleteConsumer } from './api.ts';
 import { type Denied, inboxPrefix, type NatsLink } from './connection.ts';
 import { isPassing, natsFailure } from './errors.ts';
 import { rawHeaders, rawReply, rawSize } from './raw-message.ts';
@@ -31,6 +31,20 @@ const minMessageBytes = 32;
 /** Two consumers are made at least so far apart, in ms. */
 const minLifeMs = 250;
 
+/** A consumer under a name of its own, whose deliveries are acknowledged: it outlives its reader, and is replaced by the next. */
+export interface ReaderConsumer {
+  readonly name: string;
+  /** Names of consumers that have to go before it can be made, its own among them. */
+  readonly replaces: readonly string[];
+  readonly config: object;
+  /** Whether this is the subject of an acknowledgement. */
+  acknowledgesAt(subject: string): boolean;
+  /** It was made anew: what is not acknowledged comes from the start. */
+  made(connection: NatsConnection): void;
+  /** Each delivery. `again`: not to be handed on. A failure ends the reader. */
+  delivered(delivery: Delivery, reply: Buffer): 'new' | 'again' | Failure;
+}
+
 export interface StreamReaderOptions {
   readonly link: NatsLink;
   readonly stream: string;
@@ -44,6 +58,8 @@ export interface StreamReaderOptions {
   /** Bytes that may be asked for and not yet be delivered; until `want` says otherwise. */
   readonly prefetchBytes: number;
   readonly missing?: 'source-missing' | 'sink-missing';
+  /** Default: an ephemeral one without acknowledgements. */
+  readonly consumer?: ReaderConsumer;
   readonly timing?: ReaderTiming;
   /** A message, in sequence order. `pending`: how many the stream holds behind it. */
   message(message: Msg, sequence: number, seconds: number, nanos: number, pending: number): void;
@@ -54,7 +70,7 @@ export interface StreamReaderOptions {
 }
 
 /**
- * Reads a stream in order behind a sequence, without acknowledgements: an ephemeral pull consumer whose deliveries are
+ * Reads a stream in order behind a sequence: a pull consumer, ephemeral and without acknowledgements unless it is told otherwise, whose deliveries are
  * checked for holes and which is made anew behind the last message whenever anything is in doubt: after every new connection
  * too, once the stream has proven to be the same still. The client's own ordered consumer is not used, because it bounds what is
  * on its way by messages; this one does by bytes (I5).
@@ -161,7 +177,7 @@ export class StreamReader {
     this.#consumer = '';
     if (attached === undefined) return;
     attached.subscription.unsubscribe();
-    this.#remove(attached.connection, name);
+    if (this.#options.consumer === undefined) this.#remove(attached.connection, name);
   }
 
   #remove(connection: NatsConnection, name: string): void {
@@ -198,7 +214,7 @@ export class StreamReader {
   }
 
   async #create(connection: NatsConnection, current: () => boolean): Promise<void> {
-    const { link, stream, created, headersOnly } = this.#options;
+    const { link, stream, created, headersOnly, consumer } = this.#options;
     const time = this.#lastSeconds < 0 ? undefined : { seconds: this.#lastSeconds, nanos: this.#lastNanos };
     const changed = await stillTheSame(connection, link.api, stream, { created, sequence: this.#last, time });
     if (!current()) return;
@@ -206,25 +222,30 @@ export class StreamReader {
       this.#fail(changed);
       return;
     }
-    const name = `causeway-${randomBytes(8).toString('hex')}`;
+    const name = consumer?.name ?? `causeway-${randomBytes(8).toString('hex')}`;
+    for (const old of consumer?.replaces ?? []) await deleteConsumer(connection, link.api, stream, old);
+    if (!current()) return;
     const answer = await call<{ num_pending: number }>(connection, `${link.api}.CONSUMER.CREATE.${stream}.${name}`, {
       stream_name: stream,
       config: {
         name,
-        deliver_policy: 'by_start_sequence',
-        opt_start_seq: this.#last + 1,
-        ack_policy: 'none',
-        replay_policy: 'instant',
-        mem_storage: true,
-        num_replicas: 1,
-        inactive_threshold: inactiveMs * 1e6,
+        ...(consumer?.config ?? {
+          deliver_policy: 'by_start_sequence',
+          opt_start_seq: this.#last + 1,
+          ack_policy: 'none',
+          replay_policy: 'instant',
+          mem_storage: true,
+          num_replicas: 1,
+          inactive_threshold: inactiveMs * 1e6,
+        }),
         ...(headersOnly ? { headers_only: true } : {}),
       },
     });
     if (!current()) {
-      this.#remove(connection, name);
+      if (consumer === undefined) this.#remove(connection, name);
       return;
     }
+    consumer?.made(connection);
     this.#consumer = name;
     this.#delivered = 0;
     const subscription = connection.subscribe(`${this.#inbox}.${name}`, {
@@ -291,16 +312,23 @@ export class StreamReader {
     const delivery = this.#delivery;
     parseDelivery(reply, delivery);
     const { sequence, seconds, nanos } = delivery;
-    if (delivery.delivered !== this.#delivered + 1 || sequence <= this.#last) {
+    const { consumer } = this.#options;
+    if (delivery.delivered !== this.#delivered + 1 || (consumer === undefined && sequence <= this.#last)) {
       this.restart();
       return;
     }
     this.#delivered = delivery.delivered;
+    const size = rawSize(message);
+    this.#outstanding = Math.max(0, this.#outstanding - size);
+    const verdict = consumer?.delivered(delivery, reply) ?? 'new';
+    if (verdict !== 'new') {
+      if (verdict === 'again') this.#pull();
+      else this.#fail(verdict);
+      return;
+    }
     this.#last = sequence;
     this.#lastSeconds = seconds;
     this.#lastNanos = nanos;
-    const size = rawSize(message);
-    this.#outstanding = Math.max(0, this.#outstanding - size);
     this.#wanted -= size;
     this.#options.message(message, sequence, seconds, nanos, delivery.pending);
     this.#pull();
@@ -331,11 +359,12 @@ export class StreamReader {
     if (performance.now() - this.#heardMs > missedHeartbeats * this.#timing.heartbeatMs) this.restart();
   }
 
-  /** Pull requests are published without an answer to wait for: only the connection hears that they are not allowed. */
+  /** Pull requests and acknowledgements are published without an answer to wait for: only the connection hears that they are not allowed. */
   #onDenied(failure: Failure, denied: Denied): void {
-    const { link, stream } = this.#options;
+    const { link, stream, consumer } = this.#options;
     const pulls = `${link.api}.CONSUMER.MSG.NEXT.${stream}.`;
     const ours = denied.operation === 'publish' && denied.subject.startsWith(pulls);
     if (ours && denied.subject.slice(pulls.length) === this.#consumer) this.#fail(failure);
+    else if (denied.operation === 'publish' && consumer?.acknowledgesAt(denied.subject) === true) this.#fail(failure);
   }
 }
