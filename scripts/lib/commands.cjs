@@ -44,13 +44,29 @@ const commands = {
     return (await runNode(['--import', 'tsx', at('bench/run.ts'), ...args])).code;
   },
 
-  /** Memory over minutes, a bench that takes part in no other run; then as many minutes of the fault suite. */
+  /**
+   * Memory over minutes, a bench that takes part in no other run; then as many minutes of the fault suite; then, as long as that takes, those tests that
+   * repeat a thing more often here than in `npm test` (test/support/soak.ts).
+   */
   async 'test:soak'(args) {
     const { minutes = '10' } = parseArgs({ args, options: { minutes: { type: 'string' } }, strict: false }).values;
     const memory = await commands.bench(['soak', ...args]);
     // What bench says about wrong arguments is all there is to say.
     if (memory === wrongUsage) return memory;
-    return (await commands.nemesis(['--minutes', minutes])) || memory;
+    const faults = await commands.nemesis(['--minutes', minutes]);
+    const line = [
+      'run',
+      '--project',
+      'fault',
+      '--project',
+      'integration',
+      'replicated-sink',
+      'store-and-ack',
+      'common-defects',
+    ];
+    const env = { ...process.env, CAUSEWAY_SOAK: '1' };
+    const often = (await runNode([at('node_modules/vitest/vitest.mjs'), ...line], { env })).code;
+    return memory || faults || often;
   },
 
   /** Seeds of the fault suite: one that failed, or others for as long as one likes. */
