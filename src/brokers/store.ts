@@ -164,6 +164,36 @@ export interface SinkStore {
   quarantine(record: QuarantinedRecord, replicas: number): Promise<void>;
 }
 
+/** Which daemon works for a cluster, as the one who does wrote it. */
+export interface LeaseEntry {
+  /** Instance of the daemon. */
+  readonly node: string;
+  /** Where it runs, if that can be said: a place that no other process can have at the same time. */
+  readonly place?: string;
+  /** It has given the lease back. */
+  readonly released?: boolean;
+}
+
+/** A lease as it was read: what is written over it names this revision. */
+export interface KeptLease {
+  readonly entry: LeaseEntry;
+  readonly revision: number;
+}
+
+/** Where the lease of a cluster lies, among several daemons that could work for it. Every method throws FailureError. */
+export interface LeaseStore {
+  lease(cluster: string): Promise<KeptLease | undefined>;
+  /**
+   * Writes it over the given revision (0: there is none); `superseded` if another was faster. `anew`: what was kept had been lost, and
+   * everything else with it.
+   */
+  saveLease(
+    cluster: string,
+    entry: LeaseEntry,
+    revision: number,
+  ): Promise<{ readonly revision: number; readonly anew: boolean }>;
+}
+
 /** What a daemon keeps in its own cluster, and nowhere else (I8). Every method throws FailureError. */
 export interface Store extends SinkStore {
   /** The ledger of gaps; with `since`, what changed after that. One that is not there is empty, and is not made. */

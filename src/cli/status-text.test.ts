@@ -137,6 +137,21 @@ describe('renderStatus of a fleet', () => {
     );
   });
 
+  it('says which of several daemons it is of', () => {
+    const since = { sinceMs: nowMs - 60_000, takeoversTotal: 0 };
+    expect(render({})).not.toMatch(/^role /m);
+    expect(render({ standby: { state: 'active', ...since, holder: 'hub-1' } })).toMatch(/^role +active for 1m$/m);
+    expect(render({ standby: { state: 'standby', ...since, holder: 'hub-2' } })).toMatch(
+      /^role +standing by for 1m, hub-2 is active$/m,
+    );
+    expect(render({ standby: { state: 'standby', ...since, reason: 'sink-blocked', detail: 'no quorum' } })).toMatch(
+      /^role +standing by for 1m, no active daemon is known: sink-blocked: no quorum$/m,
+    );
+    expect(render({ standby: { state: 'alone', ...since, reason: 'nats-permission', detail: 'no' } })).toMatch(
+      /^role +active for 1m, without a lease: nats-permission: no$/m,
+    );
+  });
+
   it('says when each was last seen', () => {
     const member = { group: 'edges', connected: false };
     const text = render({

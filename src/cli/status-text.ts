@@ -3,7 +3,15 @@ import { foldLanes, foldPeers } from '../ops/fleet.ts';
 import type { Health } from '../ops/health.ts';
 import { lagText } from '../ops/lag-text.ts';
 import { answeredText, lastSeenText, neverSeenText, pendingText } from '../ops/peer-text.ts';
-import type { DaemonStatus, GroupStatus, LaneStatus, LinkStatus, NatsStatus, PeerStatus } from '../ops/status.ts';
+import type {
+  DaemonStatus,
+  GroupStatus,
+  LaneStatus,
+  LinkStatus,
+  NatsStatus,
+  PeerStatus,
+  StandbyStatus,
+} from '../ops/status.ts';
 import { printable, renderTable } from './table.ts';
 
 /** Of more problems than this, or names of members, the rest is counted. */
@@ -73,11 +81,21 @@ function daemonLines(status: DaemonStatus): string {
     ['topology', `${file.path} (generation ${file.generation}, hash ${file.hash.slice(0, 12)}${loaded(status)})`],
     ...(file.error === undefined ? [] : ([['bad file', file.error]] as const)),
     ...(file.pending === undefined ? [] : ([['pending', pendingText(file.pending)]] as const)),
+    ...(status.standby === undefined ? [] : ([['role', standbyText(status.standby, nowMs)]] as const)),
     ['peer port', listening(status)],
     ['nats', natsText(nats, nowMs)],
     ...status.served.map((one) => ['serves', `${one.cluster}, its nats ${natsText(one, nowMs)}`] as const),
   ];
   return rows.map(([name, text]) => `${name.padEnd(10)} ${printable(text)}`).join('\n');
+}
+
+/** Which of several daemons this is. */
+function standbyText({ state, sinceMs, holder, reason, detail }: StandbyStatus, nowMs: number): string {
+  const since = formatDuration(nowMs - sinceMs);
+  const why = because({ reason, detail });
+  if (state === 'active') return `active for ${since}${why}`;
+  if (state === 'alone') return `active for ${since}, without a lease${why}`;
+  return `standing by for ${since}, ${holder === undefined ? 'no active daemon is known' : `${holder} is active`}${why}`;
 }
 
 /** When a plan was loaded that is not the one of the start. */

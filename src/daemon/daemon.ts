@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { NatsLink } from '../brokers/nats/connection.ts';
+import { ControlStore } from '../brokers/nats/control-store.ts';
 import { EmbeddedServer } from '../brokers/nats/embedded.ts';
 import { newest } from '../brokers/nats/server-binary.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { MemoryBudget } from '../lib/memory-budget.ts';
 import { type Admin, startAdmin } from '../ops/admin.ts';
+import { AdminError } from '../ops/admin-verb.ts';
 import { createMetrics, type Metrics } from '../ops/metrics.ts';
 import { type Monitor, startMonitor } from '../ops/monitor.ts';
 import type { DaemonStatus } from '../ops/status.ts';
@@ -24,8 +27,12 @@ import { type Failure, FailureError, type Reason } from '../wire/reasons.ts';
 import { adminVerbs } from './admin-verbs.ts';
 import { graceMs, maxFrameBytes } from './cluster-end.ts';
 import { Ends } from './ends.ts';
+import { leaseTimes } from './lease.ts';
+import { placeOf } from './lease-place.ts';
 import { memoryBytes, openMemoryBudget } from './memory.ts';
+import { natsStatus } from './nats-status.ts';
 import type { RotationOptions } from './rotation.ts';
+import { Standby, type Work } from './standby.ts';
 import { TopologyWatch } from './topology-watch.ts';
 
 const stopping: Failure = { reason: 'draining', detail: 'the daemon stops' };
@@ -72,7 +79,11 @@ class RunningDaemon implements Daemon {
   readonly #eventLoop = monitorEventLoopDelay({ resolution: 20 });
   /** For the records that all ends hold. */
   readonly #memory: MemoryBudget;
-  readonly #ends: Ends;
+  readonly #rotation: RotationOptions | undefined;
+  /** Undefined while another daemon of the cluster is the active one. */
+  #ends: Ends | undefined;
+  /** Present if there may be several daemons for the cluster, and the connection that its lease is kept over. */
+  readonly #standby: { readonly standby: Standby; readonly link: NatsLink } | undefined;
   /** Connections that were not taken, by reason. */
   readonly #refused = new Map<Reason, number>();
   #plan: Plan;
@@ -96,17 +107,49 @@ class RunningDaemon implements Daemon {
     this.#version = version;
     this.#metrics = createMetrics({ version });
     this.#memory = openMemoryBudget(plan.memoryBytes);
-    this.#ends = new Ends({
-      plan,
+    this.#rotation = rotation;
+    this.#standby = plan.standby ? this.#makeStandby() : undefined;
+  }
+
+  #makeStandby() {
+    const { cluster, nats, monitor } = this.#plan;
+    const link = new NatsLink({ plan: nats, name: 'lease', log: this.#log });
+    const place = placeOf(monitor);
+    const standby = new Standby({
+      cluster,
+      self: { node: this.#node, ...(place === undefined ? {} : { place }) },
+      store: new ControlStore(link, undefined, leaseTimes.answerMs),
+      log: this.#log,
+      unreachable: () => link.failure,
+      begin: (nth) => this.#begin(nth === 1 ? this.#node : `${this.#node}.${nth}`),
+    });
+    link.listen({ connected: () => standby.lookNow() });
+    return { standby, link };
+  }
+
+  /** Works for the cluster from now on. To its peers each time is another daemon: nothing is known of the time before. */
+  #begin(node: string): Work {
+    const ends = new Ends({
+      plan: this.#plan,
       generation: this.#generation,
-      node: this.#node,
-      version,
+      node,
+      version: this.#version,
       log: this.#log,
       metrics: this.#metrics,
       memory: this.#memory,
       dialer: (peer) => this.#dialer(peer),
-      ...(rotation === undefined ? {} : { rotation }),
+      ...(this.#rotation === undefined ? {} : { rotation: this.#rotation }),
     });
+    this.#ends = ends;
+    ends.start();
+    return {
+      end: async (failure) => {
+        if (this.#ends === ends) this.#ends = undefined;
+        await ends.end(failure);
+      },
+      close: () => ends.close(),
+      keepAgain: () => ends.main.keepAgain(),
+    };
   }
 
   get monitor(): Address {
@@ -125,11 +168,13 @@ class RunningDaemon implements Daemon {
     this.#certs = await openCertificates(tls, { trustDomain, cluster });
     const { failure, current } = this.#certs;
     if (current === undefined && failure !== undefined) throw new FailureError(failure.reason, failure.detail);
-    this.#certs.subscribe(() => this.#ends.main.retryPeers());
+    this.#certs.subscribe(() => this.#ends?.main.retryPeers());
     await this.#startEmbedded();
     await this.#startListener();
     await this.#startAdmin();
-    this.#ends.start();
+    if (this.#standby === undefined) this.#begin(this.#node);
+    this.#standby?.link.start();
+    this.#standby?.standby.start();
     this.#watch = new TopologyWatch({ file, changed: () => this.reload() });
     this.#ready = true;
     const listen = this.#listener?.address;
@@ -169,7 +214,7 @@ class RunningDaemon implements Daemon {
       identify: identityOf,
       trustDomain,
       knownPeer: (cluster) => isPeer(this.#plan, cluster),
-      accept: (channel) => this.#ends.main.accept(channel),
+      accept: (channel) => this.#ends?.main.accept(channel) ?? this.#refusal(),
       maxFrameBytes,
       onRefused: (failure, remote) => {
         this.#refused.set(failure.reason, (this.#refused.get(failure.reason) ?? 0) + 1);
@@ -182,8 +227,18 @@ class RunningDaemon implements Daemon {
   async #startAdmin(): Promise<void> {
     const { admin } = this.#plan;
     if (admin === undefined) return;
-    const verbs = adminVerbs({ ends: () => this.#ends.all() });
+    const verbs = adminVerbs({ ends: () => this.#working().all() });
     this.#admin = await startAdmin({ socket: admin.socket, verbs, log: this.#log });
+  }
+
+  /** What a verb works on. */
+  #working(): Ends {
+    if (this.#ends === undefined) throw new AdminError(this.#refusal().detail);
+    return this.#ends;
+  }
+
+  #refusal(): Failure {
+    return this.#standby?.standby.refusal ?? stopping;
   }
 
   #dialer(peer: PeerPlan): Dialer | undefined {
@@ -226,14 +281,15 @@ class RunningDaemon implements Daemon {
       ...diffPlans(before, this.#plan),
       ...(pending.length === 0 ? {} : { pending }),
     });
-    this.#ends.apply(this.#plan, this.#generation);
+    this.#ends?.apply(this.#plan, this.#generation);
     this.#listener?.recheck();
   }
 
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true;
     this.#listener?.refuseNew(stopping);
-    await this.#ends.drain(deadlineMs);
+    this.#standby?.standby.close();
+    await this.#ends?.drain(deadlineMs);
   }
 
   async stop(): Promise<void> {
@@ -241,13 +297,22 @@ class RunningDaemon implements Daemon {
     this.#ready = false;
     this.#watch?.close();
     await this.#admin?.stop();
-    await this.#ends.end(stopping);
+    const ends = this.#ends;
+    this.#standby?.standby.close();
+    await Promise.all([ends?.end(stopping), this.#standby?.standby.settled()]);
+    await this.#standby?.standby.release();
     this.#stopped.abort();
-    await Promise.all([this.#listener?.stop(graceMs), this.#ends.close()]);
+    await Promise.all([this.#listener?.stop(graceMs), ends?.close(), this.#standby?.link.stop()]);
     await this.#embedded?.stop();
     this.#certs?.close();
     await this.#monitor?.stop();
     this.#eventLoop.disable();
+  }
+
+  /** What is shown of a connection before anything has begun. */
+  #unstarted() {
+    const failure: Failure = { reason: 'nats-unreachable', detail: 'not connected yet' };
+    return { connection: undefined, failure, sinceMs: this.#startedAtMs };
   }
 
   status(): DaemonStatus {
@@ -256,12 +321,15 @@ class RunningDaemon implements Daemon {
     const listen = this.#listener?.address;
     const notAfterMs = this.#certs?.notAfterMs;
     const delayMs = this.#eventLoop.percentile(99) / 1e6;
-    const { main } = this.#ends;
+    const ends = this.#ends;
+    const main = ends?.main;
+    const standby = this.#standby;
+    const nats = main?.natsStatus() ?? natsStatus(standby?.link ?? this.#unstarted(), this.#plan);
     const failure = this.#embeddedFailure;
-    const gaps = this.#ends.gapStatus();
+    const gaps = ends?.gapStatus();
     return {
       cluster,
-      node: this.#node,
+      node: ends?.node ?? this.#node,
       software: `causeway/${this.#version}`,
       startedAtMs: this.#startedAtMs,
       nowMs,
@@ -275,12 +343,13 @@ class RunningDaemon implements Daemon {
       },
       ready: this.#ready,
       draining: this.#draining,
-      nats: { ...main.natsStatus(), ...(failure === undefined ? {} : failure) },
-      served: this.#ends.servedStatus(),
-      peers: main.peerStatus(),
-      groups: main.groupStatus(),
-      links: main.linkStatus(),
-      lanes: this.#ends.laneStatus(nowMs),
+      ...(standby === undefined ? {} : { standby: standby.standby.status() }),
+      nats: { ...nats, ...(failure === undefined ? {} : failure) },
+      served: ends?.servedStatus() ?? [],
+      peers: main?.peerStatus() ?? [],
+      groups: main?.groupStatus() ?? [],
+      links: main?.linkStatus() ?? [],
+      lanes: ends?.laneStatus(nowMs) ?? [],
       ...(gaps === undefined ? {} : { gaps }),
       memory: {
         rssBytes: process.memoryUsage.rss(),

@@ -43,6 +43,10 @@ export class Ends {
     this.main = new ClusterEnd({ ...options, dialer: (peer) => this.#dialer(peer) });
   }
 
+  get node(): string {
+    return this.#options.node;
+  }
+
   start(): void {
     this.#reconcileServed();
     this.main.start();

@@ -141,6 +141,31 @@ describe('healthz and the topology file', () => {
   });
 });
 
+describe('healthz and the lease among several daemons', () => {
+  const failing = (state: 'active' | 'standby' | 'alone', failingSinceMs: number, connected = true) =>
+    healthz(
+      daemonStatus({
+        nats: { connected, sinceMs: nowMs, embedded: false },
+        standby: { state, sinceMs: 0, takeoversTotal: 1, reason: 'sink-blocked', detail: 'no quorum', failingSinceMs },
+      }),
+    ).problems.map(({ text }) => text);
+
+  it('tells of one that cannot be looked at for long, unless the servers are away and tell of themselves', () => {
+    const longAgo = nowMs - outageAfterMs - 1;
+    expect(failing('standby', nowMs - outageAfterMs)).toEqual([]);
+    expect(failing('standby', longAgo, false)).toEqual([]);
+    expect(failing('standby', longAgo)).toEqual(['the lease cannot be looked at: sink-blocked, no quorum']);
+    expect(failing('alone', longAgo)).toEqual([
+      'this daemon works without a lease, so none stands by for it: sink-blocked, no quorum',
+    ]);
+  });
+
+  it('has nothing to say of one that stands by', () => {
+    const standby = { state: 'standby', sinceMs: 0, takeoversTotal: 0 } as const;
+    expect(healthz(daemonStatus({ standby })).ok).toBe(true);
+  });
+});
+
 describe('healthz and other clusters that the daemon serves', () => {
   it('counts their NATS servers as the own ones', () => {
     const berlin = { cluster: 'berlin', connected: false, embedded: false, reason: 'nats-unreachable' } as const;

@@ -47,6 +47,15 @@ export function readyz(status: Pick<DaemonStatus, 'ready' | 'draining'>): Readin
   return status.ready ? { ok: true, text: 'ready' } : { ok: false, text: 'the peer port is not listening yet' };
 }
 
+/** Whether this is the daemon that works for its cluster: what stands in front of several of them sends peers to that one. */
+export function activez(status: Pick<DaemonStatus, 'ready' | 'draining' | 'standby'>): Readiness {
+  const ready = readyz(status);
+  if (!ready.ok) return ready;
+  const { standby } = status;
+  if (standby?.state !== 'standby') return { ok: true, text: 'active' };
+  return { ok: false, text: `standing by for ${standby.holder ?? 'nobody that is known'}` };
+}
+
 /** Names of all links this daemon knows, sorted. */
 export function knownLinks(status: Pick<DaemonStatus, 'links' | 'lanes' | 'gaps'>): readonly string[] {
   return [...new Set([...status.links, ...status.lanes, ...(status.gaps ?? [])].map(({ link }) => link))].sort();
@@ -63,7 +72,12 @@ export function healthz(status: DaemonStatus, filter: { readonly link?: string }
   const concerns = (item: { readonly link: string }): boolean => filter.link === undefined || item.link === filter.link;
   const problems: HealthProblem[] = [];
   if (filter.link === undefined)
-    problems.push(...fileProblems(status), ...clusterProblems(status), ...peerProblems(status));
+    problems.push(
+      ...fileProblems(status),
+      ...clusterProblems(status),
+      ...leaseProblems(status),
+      ...peerProblems(status),
+    );
   problems.push(...status.links.filter(concerns).flatMap((link) => linkProblem(link, status) ?? []));
   const judge = laneJudge(status, filter.link === undefined);
   problems.push(...status.lanes.filter(concerns).flatMap((lane) => judge(lane) ?? []));
@@ -181,6 +195,16 @@ function clusterProblems({ nats, served, nowMs, cluster }: DaemonStatus): Health
     const what = `the NATS servers of ${one.cluster} are away for ${formatDuration(heldMs)}`;
     return [{ kind: 'outage', reason, sinceMs, text: because(what, reason, detail) }];
   });
+}
+
+/** That nobody works, or that nobody would take over, shows nowhere else. Servers that are away tell of themselves. */
+function leaseProblems({ standby, nats, nowMs }: DaemonStatus): HealthProblem[] {
+  if (standby?.failingSinceMs === undefined || !nats.connected) return [];
+  const { state, failingSinceMs: sinceMs, reason, detail } = standby;
+  if (nowMs - sinceMs <= outageAfterMs) return [];
+  const what =
+    state === 'alone' ? 'this daemon works without a lease, so none stands by for it' : 'the lease cannot be looked at';
+  return [{ kind: 'outage', reason, sinceMs, text: because(what, reason, detail) }];
 }
 
 /** A peer that never came has taught us no links, so that no lane tells of it. */

@@ -48,6 +48,14 @@ export function labelsOf(lane: Pick<LaneStatus, 'link' | 'lane' | 'peer' | 'role
 export const statusMetrics: readonly StatusMetric[] = [
   daemon('process_start_timestamp_seconds', 'When the daemon started.', (s) => seconds(s.startedAtMs)),
   daemon('ready', '1 if the peer port takes connections.', (s) => flag(s.ready && !s.draining)),
+  daemon('active', '0 while another daemon of the cluster is the active one.', (s) =>
+    flag(s.standby?.state !== 'standby'),
+  ),
+  daemon('active_change_timestamp_seconds', 'When that last changed.', (s) => seconds(s.standby?.sinceMs)),
+  {
+    ...daemon('takeovers_total', 'How often this daemon became the active one.', (s) => s.standby?.takeoversTotal),
+    type: 'counter',
+  },
   daemon('healthy', '1 if /healthz answers 200.', (s) => flag(healthz(s).ok)),
   daemon('topology_generation', 'Number of plans loaded since the start.', (s) => s.file.generation),
   daemon('topology_loaded_timestamp_seconds', 'When the plan was loaded.', (s) => seconds(s.file.loadedAtMs)),

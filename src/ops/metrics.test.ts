@@ -36,7 +36,7 @@ describe('names', () => {
 
   it('follow the rules', () => {
     const units =
-      /_(bytes|seconds|records|total|info|sequence|generation|state|connected|accepted|members|gaps|error|pending)$|^causeway_(ready|healthy)$/;
+      /_(bytes|seconds|records|total|info|sequence|generation|state|connected|accepted|members|gaps|error|pending)$|^causeway_(ready|active|healthy)$/;
     for (const { name, type, help } of all) {
       expect(name).toMatch(/^causeway_[a-z]+(_[a-z]+)*$/);
       expect(name).toMatch(units);
@@ -72,6 +72,7 @@ describe('render', () => {
       peers: [peerStatus({ reason: 'unreachable' })],
       groups: [groupStatus()],
       gaps: [],
+      standby: { state: 'active', sinceMs: nowMs, takeoversTotal: 1 },
     });
     const metrics = createMetrics(build);
     metrics.observeBatch({ ...batch, stagesMs: { store: 3 } });

@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { daemonStatus, laneStatus } from '../../test/support/daemon-status.ts';
+import { daemonStatus, laneStatus, nowMs } from '../../test/support/daemon-status.ts';
 import type { LogFields, Logger } from '../lib/logger.ts';
 import { silentLogger } from '../lib/logger.ts';
 import { createMetrics } from './metrics.ts';
@@ -65,6 +65,25 @@ describe('probes', () => {
   it('know no link but those of the daemon', async () => {
     const reply = await get(await start(), '/healthz?link=nope');
     expect([reply.code, reply.body]).toEqual([404, 'no link of this name; known: telemetry\n']);
+  });
+
+  it('tell which of several daemons is active, and judge one that stands by as a whole', async () => {
+    const standby = (state: 'active' | 'standby' | 'alone') =>
+      start(() =>
+        daemonStatus({
+          standby: { state, sinceMs: nowMs, holder: 'hub-2-x', takeoversTotal: 0 },
+          links: [],
+          lanes: [],
+        }),
+      );
+    expect((await get(await start(), '/activez')).code).toBe(200);
+    expect((await get(await start(() => daemonStatus({ ready: false })), '/activez')).code).toBe(503);
+    for (const state of ['active', 'alone'] as const)
+      expect((await get(await standby(state), '/activez')).code).toBe(200);
+    const idle = await standby('standby');
+    expect(await get(idle, '/activez')).toMatchObject({ code: 503, body: 'standing by for hub-2-x\n' });
+    for (const path of ['/readyz', '/healthz', '/healthz?link=orders'])
+      expect((await get(idle, path)).code, path).toBe(200);
   });
 
   it('say unready while the peer port is not open', async () => {

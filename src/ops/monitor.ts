@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Logger } from '../lib/logger.ts';
 import type { Address } from '../topology/plan.ts';
-import { healthz, knownLinks, livez, readyz } from './health.ts';
+import { activez, healthz, knownLinks, livez, readyz } from './health.ts';
 import type { Metrics } from './metrics.ts';
 import { pagePolicy, renderPage } from './page.ts';
 import type { DaemonStatus } from './status.ts';
@@ -93,6 +93,13 @@ function makeRoutes({ status, metrics }: MonitorOptions): ReadonlyMap<string, Ro
         return plain(ok ? 200 : 503, text);
       },
     ],
+    [
+      '/activez',
+      () => {
+        const { ok, text } = activez(status());
+        return plain(ok ? 200 : 503, text);
+      },
+    ],
     ['/healthz', (query) => health(status(), query)],
     ['/metrics', async () => ({ code: 200, type: metrics.contentType, body: await metrics.render(status()) })],
     ['/statusz', () => json(200, status())],
@@ -112,6 +119,8 @@ function makeRoutes({ status, metrics }: MonitorOptions): ReadonlyMap<string, Ro
 function health(status: DaemonStatus, query: URLSearchParams): Answer {
   const link = query.get('link') ?? undefined;
   const known = knownLinks(status);
+  // One that stands by has no links, and is judged as a whole.
+  if (link !== undefined && status.standby?.state === 'standby') return health(status, withoutLink(query));
   if (link !== undefined && !known.includes(link)) {
     return plain(404, `no link of this name; known: ${known.length === 0 ? 'none' : known.join(', ')}`);
   }
@@ -119,6 +128,12 @@ function health(status: DaemonStatus, query: URLSearchParams): Answer {
   const code = result.ok ? 200 : 503;
   if (query.has('verbose')) return json(code, { cluster: status.cluster, link, ...result });
   return plain(code, result.ok ? 'healthy' : result.problems.map(({ text }) => text).join('\n'));
+}
+
+function withoutLink(query: URLSearchParams): URLSearchParams {
+  const rest = new URLSearchParams(query);
+  rest.delete('link');
+  return rest;
 }
 
 async function answer(routes: ReadonlyMap<string, Route>, request: IncomingMessage): Promise<Answer> {

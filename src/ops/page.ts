@@ -6,7 +6,7 @@ import { escapeHtml, table } from './html.ts';
 import { pageScript, pageStyle } from './page-assets.ts';
 import { groupRow, laneRow, linkRow, peerRow, type Tone } from './page-rows.ts';
 import { pendingText } from './peer-text.ts';
-import type { DaemonStatus, LaneStatus, NatsStatus, PeerStatus } from './status.ts';
+import type { DaemonStatus, LaneStatus, NatsStatus, PeerStatus, StandbyStatus } from './status.ts';
 
 /** Of more problems than this the rest is folded away. */
 const mostProblems = 20;
@@ -100,8 +100,14 @@ function header(status: DaemonStatus): string {
     `${formatBytes(status.memory.rssBytes)} resident`,
     `records ${formatBytes(status.memory.usedBytes)} of ${formatBytes(status.memory.budgetBytes)}`,
     ...(status.draining ? ['draining'] : []),
+    ...(status.standby === undefined ? [] : [standbyWords(status.standby)]),
   ];
   return `<header><h1>${escapeHtml(status.cluster)}</h1><p>${facts.map(escapeHtml).join(' · ')}</p></header>`;
+}
+
+function standbyWords({ state, holder }: StandbyStatus): string {
+  if (state === 'standby') return `standby, ${holder ?? 'nobody that is known'} is active`;
+  return state === 'active' ? 'active' : 'active without a lease';
 }
 
 function natsWords(name: string, nats: NatsStatus): string {

@@ -149,6 +149,22 @@ export interface NatsStatus {
   readonly embedded: boolean;
 }
 
+/** Of a daemon that is one of several for its cluster. */
+export interface StandbyStatus {
+  /** `active`: it holds the lease and works; `alone`: it works without one, since none can be kept; `standby`: another one works, or may. */
+  readonly state: 'active' | 'standby' | 'alone';
+  /** When this state was entered, Unix ms. */
+  readonly sinceMs: number;
+  /** Instance of the daemon that holds the lease, as far as that is known. */
+  readonly holder?: string;
+  /** How often this daemon became the one that works. */
+  readonly takeoversTotal: number;
+  /** Why the lease cannot be looked at, or kept, and since when, Unix ms. */
+  readonly reason?: Reason;
+  readonly detail?: string;
+  readonly failingSinceMs?: number;
+}
+
 /** Everything the monitor endpoints show. Made on demand; holds no secrets. */
 export interface DaemonStatus {
   readonly cluster: string;
@@ -168,6 +184,8 @@ export interface DaemonStatus {
   };
   readonly ready: boolean;
   readonly draining: boolean;
+  /** Absent where the file does not say that there are several daemons. */
+  readonly standby?: StandbyStatus;
   readonly listen?: string;
   readonly certificateNotAfterMs?: number;
   /** Connections that the listener did not take, or cut to make room, by reason, since the start; absent on a daemon that only dials. */

@@ -1,7 +1,7 @@
 import type { Plan } from './plan.ts';
 
 /** Options that a running daemon cannot take over: it keeps what it was started with. */
-const fixed = ['cluster', 'trustDomain', 'tls', 'nats', 'listen', 'monitor', 'admin'] as const;
+const fixed = ['cluster', 'trustDomain', 'tls', 'nats', 'listen', 'monitor', 'admin', 'standby'] as const;
 
 /** The options of `next` that take effect only when the daemon is started anew. */
 export function pendingOptions(running: Plan, next: Plan): string[] {
@@ -10,9 +10,13 @@ export function pendingOptions(running: Plan, next: Plan): string[] {
 
 /** `next` as far as a daemon that runs on `running` can take it over. */
 export function adoptable(running: Plan, next: Plan): Plan {
-  const { cluster, trustDomain, tls, nats, listen, monitor, admin } = running;
-  const { listen: _, admin: __, ...rest } = next;
-  const optional = { ...(listen === undefined ? {} : { listen }), ...(admin === undefined ? {} : { admin }) };
+  const { cluster, trustDomain, tls, nats, listen, monitor, admin, standby } = running;
+  const { listen: _, admin: __, standby: ___, ...rest } = next;
+  const optional = {
+    ...(listen === undefined ? {} : { listen }),
+    ...(admin === undefined ? {} : { admin }),
+    ...(standby === undefined ? {} : { standby }),
+  };
   return { ...rest, cluster, trustDomain, tls, nats, monitor, ...optional };
 }
 

@@ -44,6 +44,7 @@ function anchorsOf(plan: Plan): Anchor[] {
     'monitor',
     'admin',
     'memory',
+    'standby',
     'peers',
     'links',
     'grants',

@@ -159,6 +159,8 @@ export interface Plan {
   readonly admin?: { readonly socket: string };
   /** For the records that the process holds; absent: as the machine or container allows. */
   readonly memoryBytes?: number;
+  /** There may be other daemons for this cluster: one at a time is active. */
+  readonly standby?: true;
   readonly peers: readonly PeerPlan[];
   readonly groups: readonly GroupPlan[];
   /** Links that this file declares. */

@@ -15,6 +15,16 @@ export function presenceFaults(file: unknown): PathFault[] {
     ...peers.flatMap((name) => peerFaults(file, ['peers', name])),
     ...links.flatMap((name) => linkFaults(file, ['links', name])),
     ...grantFaults(file),
+    ...standbyFaults(file),
+  ];
+}
+
+/** Servers that live and die with the daemon are of no use to another one. */
+function standbyFaults(file: unknown): PathFault[] {
+  if (valueAt(file, ['standby']) !== true || valueAt(file, ['nats', 'embedded']) === undefined) return [];
+  const message = 'no other daemon can stand by for an embedded server';
+  return [
+    { path: ['standby'], on: 'key', message, fix: 'take "standby" out, or name "servers" that all daemons reach' },
   ];
 }
 

@@ -365,6 +365,13 @@ export const topologyFile = z
       )
       .meta({ examples: ['256MiB'] })
       .optional(),
+    standby: z
+      .boolean()
+      .describe(
+        'This may be one of several daemons of the cluster: one is active, by a lease in the bucket `CAUSEWAY`, the others stand by.',
+      )
+      .meta({ title: 'true or false', examples: [true] })
+      .optional(),
     peers: peers.default({}),
     links: links.default({}),
     grants: z

@@ -19,7 +19,8 @@ function line(number: number, text: string): string {
     .join('\n');
 }
 
-const options = 'version, cluster, trustDomain, tls, nats, listen, monitor, admin, memory, peers, links, grants';
+const options =
+  'version, cluster, trustDomain, tls, nats, listen, monitor, admin, memory, standby, peers, links, grants';
 const quoting = 'check the indentation, and put texts that hold ": ", "#", "{" or "[" in quotes';
 const variables = 'there are {subject}, {origin}, {from}, and {1}, {2} ... for the tokens of the subject';
 

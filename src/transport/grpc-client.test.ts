@@ -163,6 +163,17 @@ describe('a dialer with several addresses', () => {
     expect(dialer.address).toEqual(a.address);
   });
 
+  it('leaves one that has fallen silent', async () => {
+    const hub = await fixture.listen();
+    const [a, b] = await Promise.all([fixture.proxy(hub.listener.address), fixture.proxy(hub.listener.address)]);
+    const dialer = await fixture.dialer({ addresses: [a.address, b.address] });
+    await openThrough(dialer, hub);
+    a.freeze();
+    dialer.abandon({ reason: 'peer-silent', detail: 'no beat' });
+    await openThrough(dialer, hub);
+    expect([dialer.address, a.connections]).toEqual([b.address, 1]);
+  });
+
   it('leaves one whose daemon is draining', async () => {
     const [a, b] = await Promise.all([fixture.listen(), fixture.listen()]);
     const dialer = await fixture.dialer({ addresses: [a.listener.address, b.listener.address] });

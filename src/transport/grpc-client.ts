@@ -65,7 +65,10 @@ class GrpcDialer implements Dialer {
 
   abandon(failure: Failure): void {
     const connection = this.#current;
-    if (connection !== undefined) this.#drop(connection);
+    if (connection !== undefined) {
+      this.#drop(connection);
+      this.#failedAtMs.set(connection.index, performance.now());
+    }
     for (const channel of [...this.#channels]) channel.abort(failure);
   }
 

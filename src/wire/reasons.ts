@@ -24,6 +24,7 @@ const table = {
   'proxy-unusable': { retry: 'slow', meaning: 'what this end knows of the proxy cannot be used' },
   'peer-silent': { retry: 'backoff', meaning: 'the peer accepted the stream and then said nothing in time' },
   draining: { retry: 'now', meaning: 'the other daemon is stopping or handing over' },
+  standby: { retry: 'backoff', meaning: 'another daemon of that cluster is the active one, or soon will be' },
   rotated: { retry: 'now', meaning: 'the stream reached its planned age and is opened anew' },
   overloaded: { retry: 'backoff', meaning: 'the peer takes no more streams at the moment' },
   superseded: { retry: 'backoff', meaning: 'a newer session of this lane has taken over' },

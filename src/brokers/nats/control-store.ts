@@ -9,6 +9,9 @@ import type {
   Checkpoint,
   KeptCheckpoint,
   KeptGap,
+  KeptLease,
+  LeaseEntry,
+  LeaseStore,
   LedgerEntry,
   LedgerPlace,
   LedgerRead,
@@ -46,19 +49,24 @@ const maxPartBytes = 256 * 1024;
  * What a daemon keeps in its own cluster (I8): checkpoints and learned links in the bucket CAUSEWAY, the ledger of gaps in
  * CAUSEWAY_GAPS. Both are made when they are first needed, with `replicas` copies, and may be made beforehand.
  */
-export class ControlStore implements Store {
+export class ControlStore implements Store, LeaseStore {
   readonly #link: NatsLink;
   readonly #made: () => void;
   readonly #ledger: GapLedger;
   readonly #quarantine: Quarantine;
+  readonly #timeoutMs: number;
   #opened: { readonly connection: NatsConnection; readonly buckets: Map<string, Promise<KV>> } | undefined;
 
-  /** `made`: CAUSEWAY was not there, and has been made. What is known is to be written again, for it may have been lost. */
-  constructor(link: NatsLink, made: () => void = () => undefined) {
+  /**
+   * `made`: CAUSEWAY was not there, and has been made. What is known is to be written again, for it may have been lost. `timeoutMs`: how
+   * long an answer may take.
+   */
+  constructor(link: NatsLink, made: () => void = () => undefined, timeoutMs = 5000) {
     this.#link = link;
     this.#made = made;
     this.#ledger = new GapLedger((replicas, work) => this.#in(ledgerBucket, replicas, work));
     this.#quarantine = new Quarantine(link);
+    this.#timeoutMs = timeoutMs;
   }
 
   async checkpoint(
@@ -156,6 +164,34 @@ export class ControlStore implements Store {
     return this.#quarantine.put(record, replicas);
   }
 
+  async lease(cluster: string): Promise<KeptLease | undefined> {
+    return this.#in(bucket, 1, async (kv) => {
+      const entry = await kv.get(`lease.${cluster}`);
+      if (entry === null || entry.operation !== 'PUT') return undefined;
+      return { entry: entry.json<LeaseEntry>(), revision: entry.revision };
+    });
+  }
+
+  async saveLease(
+    cluster: string,
+    entry: LeaseEntry,
+    revision: number,
+  ): Promise<{ readonly revision: number; readonly anew: boolean }> {
+    return this.#in(bucket, 1, async (kv) => {
+      const key = `lease.${cluster}`;
+      const text = JSON.stringify({ v: 1, ...entry });
+      return overwrite(
+        kv,
+        key,
+        async (known) =>
+          revision === 0 || !known
+            ? { revision: await kv.create(key, text), anew: revision !== 0 }
+            : { revision: await kv.update(key, text, revision), anew: false },
+        `another daemon of ${cluster} has the lease`,
+      );
+    });
+  }
+
   async learned(): Promise<Map<string, readonly string[]>> {
     return this.#in(bucket, 1, async (kv) => {
       const found = new Map<string, readonly string[]>();
@@ -232,7 +268,8 @@ export class ControlStore implements Store {
 
   async #create(connection: NatsConnection, name: string, replicas: number | undefined): Promise<KV> {
     const { domain } = this.#link;
-    const kvm = new Kvm(jetstream(connection, domain === undefined ? {} : { domain }));
+    const options = { timeout: this.#timeoutMs, ...(domain === undefined ? {} : { domain }) };
+    const kvm = new Kvm(jetstream(connection, options));
     const existing = await kvm.open(name);
     try {
       await existing.status();
