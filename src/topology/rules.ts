@@ -1,6 +1,7 @@
 import { keysOf, valueAt } from './explain.ts';
 import type { Path, PathFault } from './problem.ts';
-import { grant, link, nats as natsSchema } from './schema.ts';
+import { grant, link } from './schema.ts';
+import { nats as natsSchema } from './schema-nats.ts';
 import { proxy } from './schema-proxy.ts';
 
 /**

@@ -2,7 +2,8 @@ import { stringify } from 'yaml';
 import { compile } from './compile.ts';
 import { parseTopologyDocument } from './document.ts';
 import type { Fault } from './problem.ts';
-import { embeddedPort, monitorAddress } from './schema.ts';
+import { monitorAddress } from './schema.ts';
+import { embeddedPort } from './schema-nats.ts';
 
 /** What is known of a cluster whose first topology file is to be written. */
 export interface Starter {
