@@ -163,7 +163,9 @@ export class LaneRunner {
     if (this.#session === undefined) return;
     await new Promise<void>((resolve) => {
       this.#onQuiet = resolve;
-      this.#session?.drain('draining');
+      // What waits for somebody would not be settled before the time is over.
+      if (this.#session?.parked === undefined) this.#session?.drain('draining');
+      else this.#session.finish({ reason: 'draining', detail: 'the daemon stops' });
     });
   }
 
@@ -305,6 +307,8 @@ export class LaneRunner {
       return [this.#refused.reason === 'link-conflict' ? 'link-conflict' : 'parked', this.#refused];
     const obstacle = this.#options.obstacle();
     if (obstacle !== undefined) return [reasons[obstacle.reason].retry === 'park' ? 'parked' : 'blocked', obstacle];
+    const parked = this.#live ? this.#session?.parked : undefined;
+    if (parked !== undefined) return ['gap', parked];
     const stalledMs = this.#session?.stalledMs ?? 0;
     if (this.#live && stalledMs > stalledAfterMs) {
       const detail = `the peer has not stored anything for ${Math.floor(stalledMs / 1000)} s`;

@@ -62,6 +62,7 @@ export class LaneSession {
   #creditLimit = 0;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
+  #parked: Failure | undefined;
   #draining: DrainReason | undefined;
 
   constructor(options: LaneSessionOptions) {
@@ -75,6 +76,11 @@ export class LaneSession {
   /** For how long a receiver has stored nothing of what it has, in ms. */
   get stalledMs(): number {
     return this.#end instanceof SendingEnd ? this.#end.stalledMs : 0;
+  }
+
+  /** Why the lane waits at a gap: until somebody acknowledges it. */
+  get parked(): Failure | undefined {
+    return this.#end instanceof SendingEnd ? this.#end.parked : this.#parked;
   }
 
   get inFlightBytes(): number | undefined {
@@ -191,6 +197,9 @@ export class LaneSession {
     const { openWindow, batchBytes, maxFrameBytes } = this.#options;
     const events: SinkSessionEvents = {
       stored: (effect) => this.#end instanceof ReceivingEnd && this.#end.stored(effect),
+      parked: (failure) => {
+        this.#parked = failure;
+      },
       ended: (failure) => (this.#end instanceof ReceivingEnd ? this.#end.refused(failure) : this.#refuse(failure)),
     };
     const sink = await this.#options.openSink(events, this.#aborted.signal);

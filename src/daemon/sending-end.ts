@@ -6,9 +6,12 @@ import type { MemoryShare } from '../lib/memory-budget.ts';
 import type { Channel } from '../transport/channel.ts';
 import { BatchBuilder } from '../wire/batch.ts';
 import { encodeFrame, type Frame, type Opening } from '../wire/frame.ts';
-import { type Position, samePosition } from '../wire/position.ts';
-import type { Failure } from '../wire/reasons.ts';
+import { covers, type Position, samePosition } from '../wire/position.ts';
+import type { Failure, Reason } from '../wire/reasons.ts';
 import type { LaneStats } from './lane-stats.ts';
+
+/** A gap takes the other end no longer than this, unless it waits there for somebody. */
+const gapAfterMs = 10_000;
 
 interface OnTheWay {
   readonly last: Position;
@@ -38,6 +41,8 @@ export class SendingEnd {
   #settledMs = 0;
   /** Where a lane that goes on stands, until the other end has heard how far the source is: it knows no lag before (I6). */
   #untold: Position | undefined;
+  /** The newest gap that the other end was told of, until it has passed it. */
+  #gap: { readonly upTo: Position; readonly reason: Reason; readonly sentMs: number } | undefined;
   #closed = false;
 
   constructor(options: {
@@ -61,6 +66,15 @@ export class SendingEnd {
     this.#live = options.live;
     this.#line = options.line?.join(() => this.#step({ type: 'turn' }));
     this.#sender = new LaneSender(options.opening, { outbox: options.outbox, line: this.#line });
+  }
+
+  /** Why the other end does not go on behind a gap that it was told of long ago. */
+  get parked(): Failure | undefined {
+    if (this.#gap === undefined) return undefined;
+    const waitedMs = performance.now() - this.#gap.sentMs;
+    if (waitedMs < gapAfterMs) return undefined;
+    const detail = `the peer has not passed this gap for ${Math.floor(waitedMs / 1000)} s: it waits to be acknowledged there`;
+    return { reason: this.#gap.reason, detail };
   }
 
   get creditBytes(): number {
@@ -97,6 +111,7 @@ export class SendingEnd {
       gap: (after, upTo, reason) => {
         this.#untold = undefined;
         this.#stats.onGap(after, upTo);
+        this.#gap = { upTo, reason, sentMs: performance.now() };
         this.#step({ type: 'gap', after, upTo, reason });
       },
       head: (sequence) => {
@@ -205,6 +220,7 @@ export class SendingEnd {
   #settled(position: Position): void {
     const nowMs = performance.now();
     if (position.sequence !== this.#stats.stored?.sequence) this.#settledMs = nowMs;
+    if (this.#gap !== undefined && covers(position, this.#gap.upTo)) this.#gap = undefined;
     // The newest batch that the position covers; whatever went before it is covered too, of an earlier incarnation as well.
     const covered = this.#onTheWay.findLastIndex(
       ({ last }) => last.incarnation === position.incarnation && last.sequence <= position.sequence,

@@ -30,7 +30,8 @@ test('the last save also writes what changed while an earlier one was under way'
     superseded: () => {},
   });
   const entry = checkpoints.entry('l/a/h');
-  entry.session = { epoch: await checkpoints.winEpoch(entry, 0), events: { stored() {}, ended() {} } };
+  const events = { stored() {}, parked() {}, ended() {} };
+  entry.session = { epoch: await checkpoints.winEpoch(entry, 0), events, parks: false };
   const moveTo = (sequence: number) => {
     writer.lane('l/a/h').moveCursor({ incarnation: 'i', sequence });
     entry.dirty = true;

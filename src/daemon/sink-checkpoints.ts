@@ -26,7 +26,7 @@ export class LaneEntry {
   /** There is something that the checkpoint does not say yet. */
   dirty = false;
   saving: Promise<void> | undefined;
-  session: { readonly epoch: number; readonly events: SinkSessionEvents } | undefined;
+  session: { readonly epoch: number; readonly events: SinkSessionEvents; readonly parks: boolean } | undefined;
   /** Those who wait until nothing of the lane is in flight. */
   readonly idle = new Waiters();
 

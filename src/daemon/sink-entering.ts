@@ -27,9 +27,11 @@ export class SinkEntering {
 
   async gap({ lane, epoch, after, upTo, reason }: RecordGapEffect): Promise<void> {
     const { entry, step } = this.#options;
-    const entered = await enterGap({ lane, after, upTo, reason }, this.#context(lane, epoch));
-    const seen = reason === 'regressed' ? entry(lane).history.relabelled(after, upTo) : undefined;
-    if (entered) step({ type: 'gap-recorded', lane, epoch, seen });
+    const { session, history } = entry(lane);
+    if (session?.epoch !== epoch) return;
+    if (!(await enterGap({ lane, after, upTo, reason }, { ...this.#context(lane, epoch), session }))) return;
+    const seen = reason === 'regressed' ? history.relabelled(after, upTo) : undefined;
+    step({ type: 'gap-recorded', lane, epoch, seen });
   }
 
   async quarantine(effect: QuarantineEffect): Promise<void> {

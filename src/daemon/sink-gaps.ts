@@ -3,6 +3,7 @@ import type { Logger } from '../lib/logger.ts';
 import { pause } from '../lib/pause.ts';
 import { formatPosition } from '../wire/position.ts';
 import { failureFrom } from '../wire/reasons.ts';
+import type { SinkSessionEvents } from './sink-session.ts';
 
 const retryMs = 1000;
 
@@ -10,24 +11,41 @@ export interface GapContext {
   readonly store: Pick<SinkStore, 'recordGap'>;
   readonly log: Logger;
   readonly replicas: number;
-  /** The session that told of it goes on. */
+  /** That told of it. `parks`: by the link's policy the lane passes only what is acknowledged. */
+  readonly session: { readonly parks: boolean; readonly events: Pick<SinkSessionEvents, 'parked'> };
+  /** It goes on. */
   readonly isOpen: () => boolean;
   readonly signal: AbortSignal;
 }
 
-/** Enters a gap into the ledger, and tries until it is there; false if its session is over before. */
+/**
+ * Enters a gap into the ledger, and tries until it is there; of a lane that parks at gaps, until it is acknowledged there. False if the
+ * session is over before.
+ */
 export async function enterGap(gap: Omit<LedgerEntry, 'at'>, context: GapContext): Promise<boolean> {
-  const { store, log, replicas, isOpen, signal } = context;
+  const { store, log, replicas, session, isOpen, signal } = context;
   const { lane, after, upTo, reason } = gap;
+  const entry = { ...gap, at: new Date().toISOString() };
   log.warn('gap', { lane, reason, after: formatPosition(after), upTo: formatPosition(upTo) });
-  while (isOpen()) {
+  let parked = false;
+  for (; isOpen() && !signal.aborted; await pause(retryMs, signal)) {
     try {
-      await store.recordGap({ ...gap, at: new Date().toISOString() }, replicas);
-      return true;
+      const acknowledged = await store.recordGap(entry, replicas);
+      if (!isOpen()) break;
+      if (acknowledged || !session.parks) {
+        session.events.parked(undefined);
+        return true;
+      }
+      if (!parked) session.events.parked({ reason, detail: parkedDetail(gap) });
+      parked = true;
     } catch (error) {
       log.warn('ledger-failed', { lane, ...failureFrom(error) });
-      await pause(retryMs, signal);
     }
   }
   return false;
+}
+
+function parkedDetail({ lane, after, upTo }: Pick<LedgerEntry, 'lane' | 'after' | 'upTo'>): string {
+  const range = `what lies behind ${formatPosition(after)}, up to ${formatPosition(upTo)}, is lost`;
+  return `${range}; the lane waits for: causeway gaps ack ${lane}`;
 }

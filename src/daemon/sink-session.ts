@@ -9,6 +9,8 @@ import type { Start } from '../wire/start.ts';
 /** What a session of a lane hears from its sink stream. */
 export interface SinkSessionEvents {
   stored(effect: StoredEffect): void;
+  /** The lane waits at a gap until that is acknowledged; undefined: it goes on. */
+  parked(failure: Failure | undefined): void;
   /** The session is over: the sink refuses, or another session took the lane. */
   ended(failure: Failure): void;
 }

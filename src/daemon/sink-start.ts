@@ -11,7 +11,7 @@ import type { SinkCensus } from './sink-census.ts';
 import type { LaneEntry, SinkCheckpoints } from './sink-checkpoints.ts';
 
 /** What the plan of a lane says of where it begins. */
-export type LaneBeginning = Pick<LanePlan, 'id' | 'sourceStream' | 'start' | 'previously'>;
+export type LaneBeginning = Pick<LanePlan, 'id' | 'sourceStream' | 'start' | 'previously' | 'gaps'>;
 
 export interface StartContext {
   readonly stream: string;

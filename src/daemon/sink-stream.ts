@@ -243,7 +243,7 @@ export class SinkStream {
     const epoch = await this.#lanes.winEpoch(entry, revision);
     await forgetPrevious(plan, context);
     opening.check(entry);
-    entry.session = { epoch, events };
+    entry.session = { epoch, events, parks: plan.gaps === 'park' };
     const state = this.#writer.lane(lane.id);
     this.#step({ type: 'open', lane, epoch });
     const isOpen = () => entry.session?.epoch === epoch;

@@ -142,7 +142,7 @@ function groupPlan(name: string, { except, expect }: PeerEntry, match: string): 
 }
 
 function linkPlan(name: string, entry: LinkEntry, self: string): LinkPlan {
-  const { kind, start, previously, sourced, origins } = entry;
+  const { kind, start, previously, sourced, gaps, origins } = entry;
   const common = {
     name,
     kind,
@@ -150,6 +150,7 @@ function linkPlan(name: string, entry: LinkEntry, self: string): LinkPlan {
     ...(previously === undefined ? {} : { previously }),
     // Said or left out, the default is the same link.
     ...(sourced === undefined || sourced === (kind !== 'replicate') ? {} : { sourced }),
+    ...(gaps === 'park' ? { gaps } : {}),
     origins: origins ?? [],
   };
   if (kind === 'replicate') {

@@ -130,6 +130,7 @@ describe('the canonical JSON of a link', () => {
       { ...link, to: { ...link.to, create: { ...create, replicas: 1 } } },
       { ...link, to: { ...link.to, create: { ...create, maxAgeMs: 1 } } },
       { ...link, to: { ...link.to, shared: true } },
+      { ...link, gaps: 'park' },
     ];
     expect(new Set([link, ...others].map(linkHash)).size).toBe(others.length + 1);
   });

@@ -20,7 +20,7 @@ export function linkBetween(link: LinkPlan, peers: Peers, self: string, other: s
 
 /** The lanes that a link compiles to: from each source cluster to each sink cluster but itself. */
 export function lanesOf(link: LinkPlan, declaredBy: string): LanePlan[] {
-  const { name, kind, start, previously, sourced, origins } = link;
+  const { name, kind, start, previously, sourced, gaps, origins } = link;
   const { create, subject } = link.to;
   const lanes = link.from.clusters.flatMap((from) =>
     link.to.clusters.filter((to) => to !== from).map((to): [string, string] => [from, to]),
@@ -40,6 +40,7 @@ export function lanesOf(link: LinkPlan, declaredBy: string): LanePlan[] {
     ...(start === undefined ? {} : { start }),
     ...(previously === undefined ? {} : { previously: `${previously}/${from}/${to}` }),
     ...(sourced === undefined ? {} : { sourced }),
+    ...(gaps === undefined ? {} : { gaps }),
     origins,
     declaredBy,
     linkHash: linkHash(between(link, from, to)),
@@ -60,7 +61,7 @@ function between(link: LinkPlan, from: string, to: string): LinkPlan {
  * accepts at its own end.
  */
 export function linkToJson(link: LinkPlan): string {
-  const { name, kind, from, to, start, previously, sourced } = link;
+  const { name, kind, from, to, start, previously, sourced, gaps } = link;
   const { create, shared } = to;
   return JSON.stringify({
     from: {
@@ -68,6 +69,7 @@ export function linkToJson(link: LinkPlan): string {
       ...(from.consume === undefined ? {} : { consume: from.consume }),
       stream: from.stream,
     },
+    ...(gaps === undefined ? {} : { gaps }),
     kind,
     name,
     ...(previously === undefined ? {} : { previously }),
@@ -119,7 +121,7 @@ export function linkFromJson(text: string): ParsedLink {
     const path = fault?.on === 'key' ? fault.path.slice(0, -1) : fault?.path;
     return refused('link-conflict', `at ${path?.join('.') || 'its top'}: ${fault?.message}`);
   }
-  const { name, kind, from, to, start, previously, sourced } = parsed.data;
+  const { name, kind, from, to, start, previously, sourced, gaps } = parsed.data;
   const { create, shared, ...sink } = to;
   const { consume, ...source } = from;
   const link: LinkPlan = {
@@ -139,6 +141,7 @@ export function linkFromJson(text: string): ParsedLink {
     ...(start === undefined ? {} : { start }),
     ...(previously === undefined ? {} : { previously }),
     ...(sourced === undefined || sourced === (kind !== 'replicate') ? {} : { sourced }),
+    ...(gaps === undefined ? {} : { gaps }),
     origins: [],
   };
   const fault = shapeFault(link);
@@ -191,6 +194,7 @@ export function linkDifference(one: LinkPlan, other: LinkPlan, places: readonly 
     ...createParts(link.to.create),
     previously: link.previously ?? 'none',
     sourced: link.sourced === undefined ? 'left out' : String(link.sourced),
+    gaps: link.gaps ?? 'continue',
   });
   const [a, b] = [parts(one), parts(other)];
   const different = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((key) => a[key] !== b[key]);

@@ -128,6 +128,8 @@ export interface LinkPlan {
   readonly previously?: string;
   /** Whether records are carried that JetStream copied into the source stream. Absent: of all kinds but `replicate`. */
   readonly sourced?: boolean;
+  /** Its lanes wait at a gap until that is acknowledged; absent: they go on. */
+  readonly gaps?: 'park';
   /** Clusters, as patterns, in whose name the sources may speak besides their own, at the end of the declarer. */
   readonly origins: readonly string[];
 }
@@ -193,6 +195,9 @@ export interface LanePlan {
   readonly previously?: string;
   /** As in LinkPlan. */
   readonly sourced?: boolean;
+  /** As in LinkPlan. */
+  readonly gaps?: 'park';
+  /** As in LinkPlan. */
   readonly origins: readonly string[];
   /** The cluster whose file declares the link. */
   readonly declaredBy: string;

@@ -42,4 +42,5 @@ export const wireLink = z.strictObject({
     .optional(),
   previously: linkName.optional(),
   sourced: z.boolean().optional(),
+  gaps: z.literal('park').optional(),
 });

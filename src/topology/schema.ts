@@ -179,6 +179,13 @@ export const link = z
       )
       .meta({ title: 'true or false', examples: [true] })
       .optional(),
+    gaps: z
+      .enum(['continue', 'park'])
+      .describe(
+        'What the lanes do when their source has lost records before they were read: `continue` behind them, or `park` until somebody acknowledges it (`causeway gaps ack`). Default: continue. Either way it is an alarm.',
+      )
+      .meta({ examples: ['park'] })
+      .optional(),
     origins: origins
       .describe(
         'Clusters, besides the sources themselves, that records may come from when this cluster stores them: a source that passes on what others sent speaks in their names.',

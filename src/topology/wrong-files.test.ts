@@ -127,7 +127,7 @@ const cases: readonly WrongFile[] = [
   [
     'an option of a later version',
     `${head}links:\n  t: { kind: fan-in, from: { cluster: plant-a, stream: T }, to: { stream: F }, class: bulk }\n`,
-    'f.yaml:9:80: unknown key "class". known here: kind, from, to, between, stream, start, previously, sourced, origins',
+    'f.yaml:9:80: unknown key "class". known here: kind, from, to, between, stream, start, previously, sourced, gaps, origins',
   ],
   [
     'a file with next to nothing',

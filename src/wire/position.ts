@@ -28,6 +28,11 @@ export function samePosition(a: Position | undefined, b: Position | undefined): 
   );
 }
 
+/** Everything up to `position` being safe at the sink, so is `earlier`. */
+export function covers(position: Position, earlier: Position): boolean {
+  return position.incarnation === earlier.incarnation && position.sequence >= earlier.sequence;
+}
+
 /** `incarnation.sequence`, as in the Causeway-Lane header, logs and status. */
 export function formatPosition(position: Position): string {
   return `${position.incarnation}.${position.sequence}`;

@@ -8,10 +8,11 @@ import { type ClusterSpec, fanIn, type TestCluster, World } from '../support/wor
 const lane = 'telemetry/plant-a/hub';
 
 /** A hub with an admin socket, and a plant whose stream keeps only its newest records. */
-function clusters(source: NonNullable<ClusterSpec['streams']>[string]): Record<string, ClusterSpec> {
+function clusters(source: NonNullable<ClusterSpec['streams']>[string], more: object = {}): Record<string, ClusterSpec> {
   const { hub, 'plant-a': plant } = fanIn(['plant-a']);
+  const links = { telemetry: { ...(hub?.links?.telemetry as object), ...more } };
   return {
-    hub: { ...hub, topology: { admin: { socket: 'hub.sock' } } },
+    hub: { ...hub, links, topology: { admin: { socket: 'hub.sock' } } },
     'plant-a': { ...plant, streams: { TELEMETRY: { subjects: ['telemetry.>'], ...source } } },
   };
 }
@@ -94,4 +95,40 @@ test('what a source deleted while its lane was away is an alarm until it is ackn
   const [known] = await list(hub, lane);
   expect(known?.acknowledged).toMatchObject({ by: 'alice', note: 'known' });
   expect(await list(hub, '--open')).toEqual([]);
+});
+
+test('a lane that parks at a gap passes what was acknowledged and no more, over restarts too', async () => {
+  await using world = await World.make(clusters({ max_msgs: 50 }, { gaps: 'park' }));
+  const [hub, plant] = [world.cluster('hub'), world.cluster('plant-a')];
+  await world.start();
+  await publish(plant, 20);
+  await world.stored(lane, 20);
+  await hub.daemon.stop();
+  await publish(plant, 100);
+
+  await world.start('hub');
+  await hub.shows(lane, 'expired', 'gap');
+  expect((await hub.daemon.lane(lane)).detail).toContain(`causeway gaps ack ${lane}`);
+  // The other end is not told why, and sees that it stands at the gap.
+  await plant.shows(lane, 'expired', 'gap');
+  expect((await plant.daemon.healthz()).problems).toMatchObject([{ kind: 'gap', lane }]);
+  const [first] = await list(hub);
+  expect(first).toMatchObject({ records: 50 });
+
+  // Meanwhile more is lost: the same gap, and not what somebody may have acknowledged.
+  await hub.daemon.stop();
+  await publish(plant, 20);
+  await world.start('hub');
+  await hub.shows(lane, 'expired', 'gap');
+  const [grown, ...others] = await list(hub);
+  expect(others).toEqual([]);
+  expect(grown).toMatchObject({ records: 70, after: first?.after, at: first?.at });
+  expect((await hub.daemon.lane(lane)).storedSequence).toBe(20);
+  expect(await hub.count('FLEET')).toBe(20);
+
+  await gaps(hub, 'ack', lane);
+  await world.stored(lane, 140);
+  expect(await hub.count('FLEET')).toBe(70);
+  await untilHealth(hub, 200);
+  await untilHealth(plant, 200);
 });

@@ -96,7 +96,11 @@ export class RigSession {
     this.#session = await sink.open(
       { id, from: from!, sourceStream: 'S', ...all, acceptsOrigin },
       { id, sourceStream: 'S', start: { at: 'all' } },
-      { stored: (effect) => this.#onStored(effect), ended: (failure) => this.#onEnded(failure) },
+      {
+        stored: (effect) => this.#onStored(effect),
+        parked: () => undefined,
+        ended: (failure) => this.#onEnded(failure),
+      },
       signal,
     );
   }

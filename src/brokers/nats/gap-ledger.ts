@@ -44,6 +44,8 @@ export class GapLedger {
 }
 
 async function record(kv: KV, gap: LedgerEntry): Promise<boolean> {
+  // Servers before 2.10 answer this for a bucket that is gone, and nothing else.
+  await kv.status();
   const own = await kv.get(keyOf(gap));
   if (own?.operation === 'PUT') return own.json<LedgerEntry>().acknowledged !== undefined;
   const known: KeptGap[] = [];

@@ -3,7 +3,7 @@ import type { Msg } from 'nats';
 import type { MemoryBudget, MemoryShare } from '../../lib/memory-budget.ts';
 import { BatchBuilder } from '../../wire/batch.ts';
 import type { Opening } from '../../wire/frame.ts';
-import type { Position } from '../../wire/position.ts';
+import { covers, type Position } from '../../wire/position.ts';
 import type { Failure } from '../../wire/reasons.ts';
 import type { Consume, Source, SourceEvents } from '../broker.ts';
 import { consumerInfo, consumerNotFound, streamInfo } from './api.ts';
@@ -360,9 +360,4 @@ export class JetStreamSource implements Source {
       if (gone && this.#reader?.consumer === consumer) this.#reader.restart();
     }
   }
-}
-
-/** Everything up to `position` being safe at the sink, so is `earlier`. */
-export function covers(position: Position, earlier: Position): boolean {
-  return position.incarnation === earlier.incarnation && position.sequence >= earlier.sequence;
 }

@@ -1,8 +1,8 @@
 import { BatchBuilder } from '../../wire/batch.ts';
 import type { Opening } from '../../wire/frame.ts';
-import type { Position } from '../../wire/position.ts';
+import { covers, type Position } from '../../wire/position.ts';
 import type { ExportRules, Source, SourceEvents } from '../broker.ts';
-import { covers, type JetStreamSource, type SourcePlace } from './js-source.ts';
+import type { JetStreamSource, SourcePlace } from './js-source.ts';
 import type { KnownPlace, Trunk, TrunkLane } from './trunk.ts';
 
 /** No record counts for less when it is guessed how far two lanes are apart, in bytes. */
