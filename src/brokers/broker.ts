@@ -205,6 +205,44 @@ export interface Sink extends SinkLog {
   close(): void;
 }
 
+/** A record that stands in a stream, as it is compared with what another stream holds of it. Valid while it is shown. */
+export interface SurveyedRecord {
+  /** In this stream. */
+  readonly at: number;
+  /** Where it was first seen (cluster/stream), its sequence there, and when, in µs since 1970. */
+  readonly place: string;
+  readonly sequence: number;
+  readonly time: number;
+  /** In a sink: the lane that wrote it, and its place there. */
+  readonly lane: string;
+  readonly position: Position;
+  /** In a source: the lane does not carry it. */
+  readonly leftOut: boolean;
+  /** Digest of what both ends of a lane can know of it: its origin, the headers of the application, its payload. Not its subject. */
+  digest(): Buffer;
+}
+
+/** Sequences of a stream, both ends included. */
+export interface SurveySpan {
+  readonly from: number;
+  readonly upTo: number;
+}
+
+/** Reads a stream again, beside the lanes, to compare it; it rests in between, so that lanes go on. What returns a promise throws FailureError. */
+export interface Survey {
+  /** First and last sequence; the first is behind the last if there is no record. */
+  extent(): Promise<SurveySpan>;
+  /** Sequence of the first record stored at that time (Unix ms) or later; undefined if there is none. */
+  since(timeMs: number, extent: SurveySpan): Promise<number | undefined>;
+  /** Every record in order of their sequences; `passed` tells how far it is, also past messages that are no records. */
+  read(
+    span: SurveySpan,
+    observe: (record: SurveyedRecord) => void,
+    passed: (sequence: number) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
+}
+
 /** The own cluster as its ends of lanes see it. */
 export interface Broker {
   /** Why it cannot be reached; undefined if it can. */
@@ -219,4 +257,8 @@ export interface Broker {
   /** Calls back when sinks can be reached, for the first time or again; at once if they can. Returns the way to stop that. */
   listen(connected: () => void): () => void;
   sink(stream: string, events: SinkLogEvents): Sink;
+  /** To compare a source stream; `rules` say what the lane leaves out. */
+  surveySource(stream: string, rules: ExportRules): Survey;
+  /** To compare a sink stream: what lanes wrote there. */
+  surveySink(stream: string): Survey;
 }

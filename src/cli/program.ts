@@ -12,6 +12,7 @@ import { permissionsCommand } from './permissions.ts';
 import { runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
 import { statusCommand } from './status.ts';
+import { verifyCommand } from './verify.ts';
 
 /** Every command, in the order of the help. A new one is a file and a line here. */
 const commands: readonly ((cli: Cli) => Command)[] = [
@@ -23,6 +24,7 @@ const commands: readonly ((cli: Cli) => Command)[] = [
   certsCommand,
   statusCommand,
   gapsCommand,
+  verifyCommand,
   schemaCommand,
   demoCommand,
 ];

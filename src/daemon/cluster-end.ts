@@ -9,7 +9,6 @@ import type { Metrics } from '../ops/metrics.ts';
 import type { GroupStatus, LaneStatus, LinkStatus, NatsStatus, PeerStatus } from '../ops/status.ts';
 import { grantsFor, sinkRights } from '../topology/grants.ts';
 import { groupOf, isPeer } from '../topology/groups.ts';
-import { linkHash } from '../topology/lanes.ts';
 import type { PeerPlan, Plan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
 import type { Declaration, Verdicts } from '../wire/control.ts';
@@ -19,12 +18,13 @@ import { GapView } from './gap-view.ts';
 import { groupStatus } from './group-status.ts';
 import { type DesiredLane, LaneSet } from './lane-set.ts';
 import { LearnedLinks } from './learned-links.ts';
-import { declarationFor, linksWith, ownLanes, verdictOf } from './links.ts';
+import { linkStatus } from './link-status.ts';
+import { declarationFor, ownLanes, verdictOf } from './links.ts';
 import { natsStatus } from './nats-status.ts';
-import { ownLinkStatus } from './own-link-status.ts';
 import { Peer } from './peer.ts';
 import { Roster } from './roster.ts';
 import { type RotationOptions, rotationDefaults } from './rotation.ts';
+import { Verifier } from './verifier.ts';
 
 /** Largest frame accepted from a peer: a batch, or one record as large as NATS servers commonly allow. */
 export const maxFrameBytes = 16 * 1024 * 1024;
@@ -60,6 +60,7 @@ export class ClusterEnd {
   readonly store: Store;
   /** What its ledger holds that nobody acknowledged. */
   readonly gaps: GapView;
+  readonly verifier: Verifier;
   readonly #links: NatsLinks;
   readonly #roster: Roster;
   readonly #lanes: LaneSet;
@@ -101,16 +102,24 @@ export class ClusterEnd {
       plan: () => this.#plan,
       fileOf: (peer) => this.#peers.get(peer)?.file,
     });
+    const broker = new NatsBroker({ cluster: plan.cluster, links: this.#links, store });
     this.#lanes = new LaneSet({
       cluster: plan.cluster,
       node,
       log,
-      broker: new NatsBroker({ cluster: plan.cluster, links: this.#links, store }),
+      broker,
       metrics,
       maxFrameBytes,
       memory,
       open: (peer) => this.#peers.get(peer)?.open,
       nodeOf: (peer) => this.#peers.get(peer)?.node,
+    });
+    this.verifier = new Verifier({
+      broker,
+      store,
+      lanes: () => this.#lanes.list(),
+      versionOf: (peer) => this.#peers.get(peer)?.version,
+      send: (peer, frame) => this.#peers.get(peer)?.send(frame),
     });
   }
 
@@ -191,6 +200,7 @@ export class ClusterEnd {
     clearInterval(this.#timer);
     this.gaps.stop();
     this.#noteMembers(true);
+    this.verifier.stop();
     for (const peer of this.#peers.values()) peer.stop(failure);
     await Promise.all([this.#lanes.stop(), this.#roster.settle(graceMs), this.#learned.settle(graceMs)]);
     this.#stopped.abort();
@@ -230,15 +240,18 @@ export class ClusterEnd {
           this.#note(peer, true);
         }
         this.#lanes.peerChanged(cluster, up, failure);
+        if (!up) this.verifier.peerDown(cluster, failure);
       },
       rotated: () => {
         if (this.#peers.get(cluster) !== peer) return;
         this.#declare(peer);
         this.#lanes.rotate(cluster, rotation.drainMs);
+        this.verifier.moved(cluster);
       },
       left: () => this.#note(peer, true),
       declaration: (declaration) => this.#onDeclaration(peer, declaration),
       verdicts: (verdicts) => this.#onVerdicts(peer, verdicts),
+      verify: (frame) => this.verifier.frame(cluster, frame),
     });
     this.#peers.set(cluster, peer);
     peer.start();
@@ -256,6 +269,7 @@ export class ClusterEnd {
       : { reason: 'peer-unknown', detail: `${this.cluster} has no peer ${cluster} any more` };
     peer.stop(failure);
     this.#lanes.peerChanged(cluster, false, failure);
+    this.verifier.peerDown(cluster, failure);
     const closing = peer.close(graceMs).finally(() => this.#closing.delete(closing));
     this.#closing.add(closing);
   }
@@ -376,22 +390,6 @@ export class ClusterEnd {
   }
 
   linkStatus(): LinkStatus[] {
-    const learned = [...this.#learned.all].flatMap(([peer, links]) =>
-      links.map(({ name, failure }) => ({
-        link: name,
-        declaredBy: peer,
-        peer,
-        accepted: failure === undefined,
-        ...failure,
-      })),
-    );
-    const own = [...this.#peers.keys()].flatMap((peer) =>
-      linksWith(this.#plan, peer).flatMap((link) => {
-        const hash = linkHash(link);
-        const verdict = this.#verdicts.get(peer)?.verdicts.find((one) => one.link === link.name && one.hash === hash);
-        return verdict === undefined ? [] : [ownLinkStatus(verdict, this.cluster, peer)];
-      }),
-    );
-    return [...own, ...learned];
+    return linkStatus(this.#plan, [...this.#peers.keys()], this.#learned.all, this.#verdicts);
   }
 }

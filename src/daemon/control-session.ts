@@ -10,6 +10,7 @@ import {
 } from '../wire/control.ts';
 import { protocolVersions } from '../wire/frame.ts';
 import { type Failure, failureFrom } from '../wire/reasons.ts';
+import type { VerifyFrame } from '../wire/verify.ts';
 
 /** A beat is sent this often, per connection and not per lane. */
 const beatMs = 5000;
@@ -36,6 +37,7 @@ export interface ControlSessionOptions {
   readonly greeted: (greeting: Greeting) => void;
   readonly declaration: (declaration: Declaration) => void;
   readonly verdicts: (verdicts: Verdicts) => void;
+  readonly verify: (frame: VerifyFrame) => void;
   readonly measured: (measure: LineMeasure) => void;
   /** Exactly once. */
   readonly ended: (failure: Failure) => void;
@@ -161,6 +163,9 @@ export class ControlSession {
         return;
       case 'verdicts':
         if (!this.#isFlood()) this.#options.verdicts(frame);
+        return;
+      case 'verify':
+        this.#options.verify(frame);
         return;
       case 'beat':
         this.#onBeat(frame.sentMs, frame.echoMs, frame.heldMs, frame.wallMs);

@@ -10,6 +10,7 @@ import type { LanePlan } from '../topology/plan.ts';
 import { compileMapping } from '../topology/subjects.ts';
 import type { Channel, ChannelEvents } from '../transport/channel.ts';
 import type { Hello } from '../wire/frame.ts';
+import type { Position } from '../wire/position.ts';
 import { type Failure, failureFrom } from '../wire/reasons.ts';
 import { LaneRunner } from './lane-runner.ts';
 import { LaneStats } from './lane-stats.ts';
@@ -210,6 +211,11 @@ export class LaneSet {
     return this.#runners().map((runner) => runner.status(nowMs));
   }
 
+  /** Every lane, and how far it is known to be stored. */
+  list(): { plan: LanePlan; role: LocalLane['role']; peer: string; stored: Position | undefined }[] {
+    return this.#runners().map(({ plan, role, peer, stats }) => ({ plan, role, peer, stored: stats.stored }));
+  }
+
   /** The checkpoints may be lost: they are written again. */
   keepAgain(): void {
     for (const sink of this.#sinks.values()) sink.keepAgain();
@@ -334,7 +340,7 @@ function endsInShared({ plan, role }: DesiredLane): boolean {
  * What a lane leaves out: records that have been in its sink before, and, on a replicate link, what the link brought here: every
  * member has that from where it was published.
  */
-function exportRules({ link, kind, from, to, sinkStream, sourced }: LanePlan): ExportRules {
+export function exportRules({ link, kind, from, to, sinkStream, sourced }: LanePlan): ExportRules {
   return {
     sink: `${to}/${sinkStream}`,
     imported: (lane) => kind === 'replicate' && lane.startsWith(`${link}/`) && lane.endsWith(`/${from}`),

@@ -78,6 +78,7 @@ function dialled(livesMs: number, failure: Failure): { readonly atMs: number[]; 
     lastSeenMs: () => undefined,
     declaration: () => undefined,
     verdicts: () => undefined,
+    verify: () => undefined,
   });
   peer.start();
   return { atMs, stop: () => peer.stop() };

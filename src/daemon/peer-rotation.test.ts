@@ -81,6 +81,7 @@ class Rig {
       lastSeenMs: () => undefined,
       declaration: () => story.push('declared'),
       verdicts: () => undefined,
+      verify: () => undefined,
     });
     return { peer, story, logged };
   }
@@ -206,6 +207,7 @@ test('a stream that is still being opened is not taken for a silent peer; one th
     greeted: nothing,
     declaration: nothing,
     verdicts: nothing,
+    verify: nothing,
     measured: nothing,
     ended: (failure) => {
       ended = failure;

@@ -5,8 +5,11 @@ import { endpointText } from '../topology/endpoint.ts';
 import type { PeerPlan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
 import type { Declaration, Greeting, Verdicts } from '../wire/control.ts';
+import { protocolVersions } from '../wire/frame.ts';
 import { type Failure, reasons } from '../wire/reasons.ts';
+import type { VerifyFrame } from '../wire/verify.ts';
 import { ControlSession, type LineMeasure } from './control-session.ts';
+import { greetedStatus } from './peer-status.ts';
 import { Rivals } from './rivals.ts';
 import { RotationTimer } from './rotation.ts';
 
@@ -35,6 +38,7 @@ export interface PeerOptions {
   readonly left: () => void;
   readonly declaration: (declaration: Declaration) => void;
   readonly verdicts: (verdicts: Verdicts) => void;
+  readonly verify: (frame: VerifyFrame) => void;
 }
 
 /** Where both ends dial, the own attempt has so long before the connection of the other end is taken. */
@@ -113,6 +117,11 @@ export class Peer {
     return this.#options.plan.cluster;
   }
 
+  /** Version of the protocol that is spoken with it, while it is connected. */
+  get version(): number | undefined {
+    return this.#greeting && Math.min(this.#greeting.maxVersion, protocolVersions.max);
+  }
+
   get isUp(): boolean {
     return this.#greeting !== undefined;
   }
@@ -148,7 +157,7 @@ export class Peer {
     return this.#session !== undefined && !this.#incoming;
   }
 
-  send(frame: Declaration | Verdicts): void {
+  send(frame: Declaration | Verdicts | VerifyFrame): void {
     this.#session?.send(frame);
   }
 
@@ -237,6 +246,9 @@ export class Peer {
       },
       verdicts: (verdicts) => {
         if (session === this.#session) this.#options.verdicts(verdicts);
+      },
+      verify: (frame) => {
+        if (session === this.#session) this.#options.verify(frame);
       },
       measured: (measure) => {
         if (session === this.#session) this.#measure = measure;
@@ -361,7 +373,6 @@ export class Peer {
     const { plan, group } = this.#options;
     const address = this.#address();
     const greeting = this.#greeting;
-    const notAfterMs = this.#session?.channel?.peer.notAfterMs;
     const failure = this.#rivals.shown(greeting?.node) ?? this.#failure;
     const lastSeenMs = this.lastSeenMs;
     const dials = this.#options.dialer === undefined ? 'dials-us' : 'we-dial';
@@ -377,18 +388,7 @@ export class Peer {
       ...(failure === undefined ? {} : { reason: failure.reason, detail: failure.detail }),
       ...(this.#nextTryMs === undefined ? {} : { nextTryMs: this.#nextTryMs }),
       ...(this.#measure ?? {}),
-      ...(greeting === undefined
-        ? {}
-        : {
-            software: greeting.software,
-            node: greeting.node,
-            file: greeting.file,
-            fileHash: greeting.fileHash,
-            generation: greeting.generation,
-          }),
-      ...(greeting === undefined || !notAfterMs || !Number.isFinite(notAfterMs)
-        ? {}
-        : { certificateNotAfterMs: notAfterMs }),
+      ...greetedStatus(greeting, this.#session?.channel?.peer.notAfterMs),
     };
   }
 }

@@ -340,6 +340,7 @@ describe('a control stream', () => {
       greeted: () => undefined,
       declaration: () => void seen.declarations++,
       verdicts: () => undefined,
+      verify: () => undefined,
       measured: ({ rttMs }) => void seen.measures.push(rttMs),
       ended: (failure) => seen.ends.push(failure),
     });

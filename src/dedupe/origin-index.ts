@@ -4,6 +4,9 @@ import { OriginSpace } from './origin-space.ts';
 /** Identities remembered by text, for records that came through another cluster. */
 const recentIdentities = 100_000;
 
+/** Streams that a record may have been in before it is dropped. */
+export const maxHops = 8;
+
 /** Where and when a record was first stored. */
 export interface Origin {
   /** cluster/stream/incarnation */

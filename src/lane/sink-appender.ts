@@ -1,5 +1,5 @@
 import type { SinkLog } from '../brokers/broker.ts';
-import { type Origin, type OriginIndex, originTime, splitIdentity } from '../dedupe/origin-index.ts';
+import { maxHops, type Origin, type OriginIndex, originTime, splitIdentity } from '../dedupe/origin-index.ts';
 import type { OriginSpace } from '../dedupe/origin-space.ts';
 import { payloadDigest } from '../wire/position.ts';
 import { type Failure, failureFrom } from '../wire/reasons.ts';
@@ -9,8 +9,6 @@ import type { NewestRecord } from './newest-record.ts';
 import type { AppendedRecord, BatchItem } from './sink-lane-state.ts';
 import type { AppendMode, SinkWriterOptions } from './sink-writer-events.ts';
 
-/** Streams that a record may have been in before it is dropped. */
-const maxHops = 8;
 /** For so long the last sequence that the sink told is taken for its last, in ms. */
 const freshMs = 10;
 

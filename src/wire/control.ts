@@ -2,6 +2,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ControlFrameSchema, type ControlFrame as WireControlFrame } from './gen/causeway/v1/causeway_pb.ts';
 import { FailureError, isReason, type Reason } from './reasons.ts';
 import { toNumber } from './varint.ts';
+import { type VerifyFrame, verifyFromWire, wireVerify } from './verify.ts';
 
 export interface Greeting {
   readonly kind: 'greeting';
@@ -59,7 +60,7 @@ export interface ControlGoodbye {
   readonly retryAfterMs: number;
 }
 /** A frame of the control stream. */
-export type ControlFrame = Greeting | Declaration | Verdicts | Beat | ControlDrain | ControlGoodbye;
+export type ControlFrame = Greeting | Declaration | Verdicts | Beat | ControlDrain | ControlGoodbye | VerifyFrame;
 
 /** Links that one peer may declare to another. */
 export const maxDeclaredLinks = 1000;
@@ -108,6 +109,8 @@ function wireBody(frame: ControlFrame) {
         case: 'goodbye',
         value: { reason: frame.reason, detail: frame.detail, retryAfterMs: BigInt(frame.retryAfterMs) },
       } as const;
+    case 'verify':
+      return { case: 'verify', value: wireVerify(frame) } as const;
   }
 }
 
@@ -171,6 +174,8 @@ export function decodeControl(bytes: Buffer): ControlFrame | undefined {
         detail: body.value.detail.slice(0, 500),
         retryAfterMs: Math.min(toNumber(body.value.retryAfterMs), 3_600_000),
       };
+    case 'verify':
+      return verifyFromWire(body.value);
     default:
       return undefined;
   }

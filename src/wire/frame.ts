@@ -15,10 +15,13 @@ import { type Start, startFromWire, wireStart } from './start.ts';
 import { toNumber } from './varint.ts';
 
 /** Protocol versions within the major version of the package that this build speaks. */
-export const protocolVersions = { min: 1, max: 3 } as const;
+export const protocolVersions = { min: 1, max: 4 } as const;
 
 /** From this version on an Ack also says what has arrived, and is sent for that alone. */
 export const arrivalVersion = 3;
+
+/** From this version on a peer answers the questions of a verification. */
+export const verifyVersion = 4;
 
 /** Witnesses in an Opening: the cursor and a few older ones. */
 export const maxWitnesses = 16;

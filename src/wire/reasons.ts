@@ -108,6 +108,8 @@ const table = {
   },
   recreated: { retry: 'backoff', meaning: 'the source stream was deleted and made again' },
   regressed: { retry: 'backoff', meaning: 'the source stream lost its tail and used the numbers again' },
+  // verification
+  'not-verifiable': { retry: 'backoff', meaning: 'the two ends of a lane cannot be compared at the moment' },
   // own file and process
   'topology-invalid': { retry: 'park', meaning: 'the topology file cannot be used' },
   'embedded-down': { retry: 'backoff', meaning: 'the embedded NATS server is not running' },

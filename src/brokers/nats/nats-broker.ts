@@ -1,11 +1,12 @@
 import { type Failure, FailureError } from '../../wire/reasons.ts';
-import type { Broker, Sink, SinkLogEvents, SourceBounds, SourceStream } from '../broker.ts';
+import type { Broker, ExportRules, Sink, SinkLogEvents, SourceBounds, SourceStream, Survey } from '../broker.ts';
 import type { SinkStore } from '../store.ts';
 import { streamInfo } from './api.ts';
 import type { NatsLink } from './connection.ts';
 import { natsFailure } from './errors.ts';
 import { JetStreamSinkLog } from './js-sink-log.ts';
 import { SharedSource } from './shared-source.ts';
+import { NatsSurvey } from './survey.ts';
 
 /** Three connections, so that a burst of data delays neither the calls nor the other direction. */
 export interface NatsLinks {
@@ -62,5 +63,13 @@ export class NatsBroker implements Broker {
 
   sink(stream: string, events: SinkLogEvents): Sink {
     return new JetStreamSinkLog({ link: this.#links.writer, cluster: this.#cluster, stream, events });
+  }
+
+  surveySource(stream: string, rules: ExportRules): Survey {
+    return new NatsSurvey({ link: this.#links.reader, cluster: this.#cluster, stream, rules });
+  }
+
+  surveySink(stream: string): Survey {
+    return new NatsSurvey({ link: this.#links.reader, cluster: this.#cluster, stream, rules: undefined });
   }
 }

@@ -26,6 +26,7 @@ const firstLine = `${version}\r\n`;
 const blockEnd = '\r\n\r\n';
 const beyondAscii = /[\x80-\xff]/;
 
+const reserved = /^(?:nats|causeway)-/i;
 /** Something in a block may have to be stripped or renamed. */
 const suspicious = /\n(?:Nats-|Causeway-)/;
 
@@ -97,6 +98,17 @@ export function readProvenance(block: Buffer, place: string, sequence: number): 
     ...(path === undefined ? {} : { path: Buffer.from(path) }),
     ...(lane === undefined ? {} : { lane: lane.slice(0, Math.max(0, lane.indexOf(';'))) }),
   };
+}
+
+/**
+ * The headers of a block that a lane carries as they are and that neither NATS nor Causeway reserves, one to a line: the same at the source of a lane and in
+ * its sink.
+ */
+export function applicationHeaders(block: Buffer): string {
+  if (block.length === 0) return '';
+  const lines: string[] = [];
+  for (const [key, line] of splitLines(block.toString('latin1'))) if (!reserved.test(key)) lines.push(line);
+  return lines.join('\n');
 }
 
 function isOurs(key: string): boolean {

@@ -1,10 +1,7 @@
-import { type Failure, FailureError } from '../../wire/reasons.ts';
 import type { SinkFacts } from '../broker.ts';
-import { messageFrom } from './api.ts';
 import type { NatsLink } from './connection.ts';
-import { natsFailure } from './errors.ts';
 import { rawHeaders } from './raw-message.ts';
-import { StreamReader } from './stream-reader.ts';
+import { readSpan } from './stream-span.ts';
 
 const prefetchBytes = 4 * 1024 * 1024;
 
@@ -20,42 +17,19 @@ export interface SinkTailOptions {
 }
 
 /** Reads the headers of every message behind `after` up to the last one that `facts` speak of. Throws FailureError. */
-export function readHeaders({ link, stream, facts, after, headers, signal }: SinkTailOptions): Promise<void> {
-  const { created, lastSequence: last, messages } = facts;
-  if (last <= after || messages === 0) return Promise.resolve();
-  return new Promise<void>((resolve, reject) => {
-    const aborted = () => end({ reason: 'draining', detail: 'the daemon stops' });
-    const end = (failure?: Failure) => {
-      unlisten();
-      signal.removeEventListener('abort', aborted);
-      reader.close();
-      if (failure === undefined) resolve();
-      else reject(new FailureError(failure.reason, failure.detail));
-    };
-    /** The newest messages may have been deleted. That nothing is left is believed only to the stream itself. */
-    const confirm = async () => {
-      const next = await messageFrom(link.require(), link.api, stream, reader.last + 1);
-      if (next === undefined || next.sequence > last) end();
-    };
-    const maybeDone = () => void confirm().catch((error: unknown) => end(natsFailure(error, 'sink-missing')));
-    const reader = new StreamReader({
-      link,
-      stream,
-      created,
-      after,
-      headersOnly: true,
-      prefetchBytes,
-      missing: 'sink-missing',
-      message: (message, sequence, _seconds, _nanos, pending) => {
-        if (sequence <= last) headers(sequence, rawHeaders(message));
-        reader.want(prefetchBytes);
-        if (sequence >= last) end();
-        else if (pending === 0) maybeDone();
-      },
-      idle: maybeDone,
-      failed: end,
-    });
-    const unlisten = link.listen({ disconnected: end });
-    signal.addEventListener('abort', aborted);
+export async function readHeaders({ link, stream, facts, after, headers, signal }: SinkTailOptions): Promise<void> {
+  const { created, lastSequence: upTo, messages } = facts;
+  if (upTo <= after || messages === 0) return;
+  await readSpan({
+    link,
+    stream,
+    created,
+    after,
+    upTo,
+    headersOnly: true,
+    prefetchBytes,
+    missing: 'sink-missing',
+    message: (message, sequence) => headers(sequence, rawHeaders(message)),
+    signal,
   });
 }

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file causeway/v1/causeway.proto.
  */
 export const file_causeway_v1_causeway: GenFile = /*@__PURE__*/
-  fileDesc("ChpjYXVzZXdheS92MS9jYXVzZXdheS5wcm90bxILY2F1c2V3YXkudjEikgIKBUZyYW1lEiMKBWhlbGxvGAEgASgLMhIuY2F1c2V3YXkudjEuSGVsbG9IABInCgd3ZWxjb21lGAIgASgLMhQuY2F1c2V3YXkudjEuV2VsY29tZUgAEiMKBWJhdGNoGAMgASgLMhIuY2F1c2V3YXkudjEuQmF0Y2hIABIfCgNhY2sYBCABKAsyEC5jYXVzZXdheS52MS5BY2tIABIfCgNnYXAYBSABKAsyEC5jYXVzZXdheS52MS5HYXBIABIjCgVkcmFpbhgGIAEoCzISLmNhdXNld2F5LnYxLkRyYWluSAASJwoHZ29vZGJ5ZRgHIAEoCzIULmNhdXNld2F5LnYxLkdvb2RieWVIAEIGCgRib2R5IjEKCFBvc2l0aW9uEhMKC2luY2FybmF0aW9uGAEgASgJEhAKCHNlcXVlbmNlGAIgASgEImIKB1dpdG5lc3MSJwoIcG9zaXRpb24YASABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIPCgdzZWNvbmRzGAIgASgHEg0KBW5hbm9zGAMgASgHEg4KBmRpZ2VzdBgEIAEoDCK6AQoHT3BlbmluZxINCgVlcG9jaBgBIAEoBBIlCgZjdXJzb3IYAiABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhInCgl3aXRuZXNzZXMYAyADKAsyFC5jYXVzZXdheS52MS5XaXRuZXNzEhQKDGNyZWRpdF9saW1pdBgEIAEoBBIXCg9tYXhfZnJhbWVfYnl0ZXMYBSABKAQSIQoFc3RhcnQYBiABKAsyEi5jYXVzZXdheS52MS5TdGFydCLqAQoFU3RhcnQSJQoDYWxsGAEgASgLMhYuY2F1c2V3YXkudjEuU3RhcnQuQWxsSAASJQoDbmV3GAIgASgLMhYuY2F1c2V3YXkudjEuU3RhcnQuTmV3SAASEgoIc2VxdWVuY2UYAyABKARIABIRCgd0aW1lX21zGAQgASgESAASKwoGY29waWVzGAUgASgLMhkuY2F1c2V3YXkudjEuU3RhcnQuQ29waWVzSAAaBQoDQWxsGgUKA05ldxorCgZDb3BpZXMSIQoGY29waWVzGAEgAygLMhEuY2F1c2V3YXkudjEuQ29weUIECgJhdCJRCgRDb3B5Eg0KBWluZGV4GAEgASgJEg4KBmFjdGl2ZRgCIAEoCBIqCgdyZWNvcmRzGAMgAygLMhkuY2F1c2V3YXkudjEuQ29waWVkUmVjb3JkIlAKDENvcGllZFJlY29yZBIQCghzZXF1ZW5jZRgBIAEoBBIOCgZkaWdlc3QYAiABKAwSDwoHc2Vjb25kcxgDIAEoBxINCgVuYW5vcxgEIAEoByK5AQoFSGVsbG8SEwoLbWluX3ZlcnNpb24YASABKA0SEwoLbWF4X3ZlcnNpb24YAiABKA0SDAoEbGFuZRgDIAEoCRIfCgRyb2xlGAQgASgOMhEuY2F1c2V3YXkudjEuUm9sZRIMCgRub2RlGAUgASgJEg8KB3Nlc3Npb24YBiABKAYSJQoHb3BlbmluZxgHIAEoCzIULmNhdXNld2F5LnYxLk9wZW5pbmcSEQoJbGlua19oYXNoGAggASgJIk8KB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIMCgRub2RlGAIgASgJEiUKB29wZW5pbmcYAyABKAsyFC5jYXVzZXdheS52MS5PcGVuaW5nIsICCgVCYXRjaBINCgVlcG9jaBgBIAEoBBINCgVmcmFtZRgCIAEoBBIOCgZzdHJpcGUYAyABKA0SEwoLaW5jYXJuYXRpb24YBCABKAkSFgoOZmlyc3Rfc2VxdWVuY2UYBSABKAQSFQoNbGFzdF9zZXF1ZW5jZRgGIAEoBBINCgVjb3VudBgHIAEoDRItCgtjb21wcmVzc2lvbhgIIAEoDjIYLmNhdXNld2F5LnYxLkNvbXByZXNzaW9uEhEKCXJhd19ieXRlcxgJIAEoDRIVCg1oZWFkX3NlcXVlbmNlGAogASgGEhQKDGxhc3Rfc2Vjb25kcxgLIAEoBxISCgpsYXN0X25hbm9zGAwgASgHEhMKC2xhc3RfZGlnZXN0GA0gASgMEhAKCGZpbHRlcmVkGA4gASgNEg4KBnBhY2tlZBgPIAEoDCIyCgpSZWNvcmRMaXN0EiQKB3JlY29yZHMYASADKAsyEy5jYXVzZXdheS52MS5SZWNvcmQioQEKBlJlY29yZBIQCghzZXF1ZW5jZRgBIAEoBBIPCgdzZWNvbmRzGAIgASgHEg0KBW5hbm9zGAMgASgHEg8KB3N1YmplY3QYBCABKAwSDwoHaGVhZGVycxgFIAEoDBIPCgdwYXlsb2FkGAYgASgMEg0KBXJlcGx5GAcgASgMEiMKBm9yaWdpbhgIIAEoCzITLmNhdXNld2F5LnYxLk9yaWdpbiIoCgZPcmlnaW4SEAoIaWRlbnRpdHkYASABKAwSDAoEcGF0aBgCIAEoDCKOAQoDR2FwEg0KBWVwb2NoGAEgASgEEg0KBWZyYW1lGAIgASgEEg4KBnN0cmlwZRgDIAEoDRIkCgVhZnRlchgEIAEoCzIVLmNhdXNld2F5LnYxLlBvc2l0aW9uEiMKBHVwdG8YBSABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIOCgZyZWFzb24YBiABKAkifAoDQWNrEg0KBWVwb2NoGAEgASgEEiUKBnN0b3JlZBgCIAEoCzIVLmNhdXNld2F5LnYxLlBvc2l0aW9uEhQKDGNyZWRpdF9saW1pdBgDIAEoBBIVCg1hcnJpdmVkX2J5dGVzGAQgASgEEhIKCmFycml2ZWRfbXMYBSABKAQiFwoFRHJhaW4SDgoGcmVhc29uGAEgASgJIkEKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoBCKOAgoMQ29udHJvbEZyYW1lEikKCGdyZWV0aW5nGAEgASgLMhUuY2F1c2V3YXkudjEuR3JlZXRpbmdIABIvCgtkZWNsYXJhdGlvbhgCIAEoCzIYLmNhdXNld2F5LnYxLkRlY2xhcmF0aW9uSAASKQoIdmVyZGljdHMYAyABKAsyFS5jYXVzZXdheS52MS5WZXJkaWN0c0gAEiEKBGJlYXQYBCABKAsyES5jYXVzZXdheS52MS5CZWF0SAASIwoFZHJhaW4YBSABKAsyEi5jYXVzZXdheS52MS5EcmFpbkgAEicKB2dvb2RieWUYBiABKAsyFC5jYXVzZXdheS52MS5Hb29kYnllSABCBgoEYm9keSKrAQoIR3JlZXRpbmcSEwoLbWluX3ZlcnNpb24YASABKA0SEwoLbWF4X3ZlcnNpb24YAiABKA0SDwoHY2x1c3RlchgDIAEoCRIMCgRub2RlGAQgASgJEhAKCHNvZnR3YXJlGAUgASgJEhEKCWZpbGVfaGFzaBgGIAEoCRISCgpnZW5lcmF0aW9uGAcgASgEEg8KB2JlYXRfbXMYCCABKA0SDAoEZmlsZRgJIAEoCSJWCgtEZWNsYXJhdGlvbhISCgpnZW5lcmF0aW9uGAEgASgEEiAKBWxpbmtzGAIgAygLMhEuY2F1c2V3YXkudjEuTGluaxIRCglmaWxlX2hhc2gYAyABKAkiMAoETGluaxIMCgRuYW1lGAEgASgJEgwKBGhhc2gYAiABKAkSDAoEYm9keRgDIAEoCSJGCghWZXJkaWN0cxISCgpnZW5lcmF0aW9uGAEgASgEEiYKCHZlcmRpY3RzGAIgAygLMhQuY2F1c2V3YXkudjEuVmVyZGljdCJFCgdWZXJkaWN0EgwKBGxpbmsYASABKAkSDAoEaGFzaBgCIAEoCRIOCgZyZWFzb24YAyABKAkSDgoGZGV0YWlsGAQgASgJIkoKBEJlYXQSDwoHc2VudF9tcxgBIAEoBBIPCgdlY2hvX21zGAIgASgEEg8KB2hlbGRfbXMYAyABKAQSDwoHd2FsbF9tcxgEIAEoBCpACgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIPCgtST0xFX1NFTkRFUhABEhEKDVJPTEVfUkVDRUlWRVIQAio8CgtDb21wcmVzc2lvbhIUChBDT01QUkVTU0lPTl9OT05FEAASFwoTQ09NUFJFU1NJT05fREVGTEFURRABMoUBCgZCcmlkZ2USQwoHQ29udHJvbBIZLmNhdXNld2F5LnYxLkNvbnRyb2xGcmFtZRoZLmNhdXNld2F5LnYxLkNvbnRyb2xGcmFtZSgBMAESNgoIRXhjaGFuZ2USEi5jYXVzZXdheS52MS5GcmFtZRoSLmNhdXNld2F5LnYxLkZyYW1lKAEwAWIGcHJvdG8z");
+  fileDesc("ChpjYXVzZXdheS92MS9jYXVzZXdheS5wcm90bxILY2F1c2V3YXkudjEikgIKBUZyYW1lEiMKBWhlbGxvGAEgASgLMhIuY2F1c2V3YXkudjEuSGVsbG9IABInCgd3ZWxjb21lGAIgASgLMhQuY2F1c2V3YXkudjEuV2VsY29tZUgAEiMKBWJhdGNoGAMgASgLMhIuY2F1c2V3YXkudjEuQmF0Y2hIABIfCgNhY2sYBCABKAsyEC5jYXVzZXdheS52MS5BY2tIABIfCgNnYXAYBSABKAsyEC5jYXVzZXdheS52MS5HYXBIABIjCgVkcmFpbhgGIAEoCzISLmNhdXNld2F5LnYxLkRyYWluSAASJwoHZ29vZGJ5ZRgHIAEoCzIULmNhdXNld2F5LnYxLkdvb2RieWVIAEIGCgRib2R5IjEKCFBvc2l0aW9uEhMKC2luY2FybmF0aW9uGAEgASgJEhAKCHNlcXVlbmNlGAIgASgEImIKB1dpdG5lc3MSJwoIcG9zaXRpb24YASABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIPCgdzZWNvbmRzGAIgASgHEg0KBW5hbm9zGAMgASgHEg4KBmRpZ2VzdBgEIAEoDCK6AQoHT3BlbmluZxINCgVlcG9jaBgBIAEoBBIlCgZjdXJzb3IYAiABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhInCgl3aXRuZXNzZXMYAyADKAsyFC5jYXVzZXdheS52MS5XaXRuZXNzEhQKDGNyZWRpdF9saW1pdBgEIAEoBBIXCg9tYXhfZnJhbWVfYnl0ZXMYBSABKAQSIQoFc3RhcnQYBiABKAsyEi5jYXVzZXdheS52MS5TdGFydCLqAQoFU3RhcnQSJQoDYWxsGAEgASgLMhYuY2F1c2V3YXkudjEuU3RhcnQuQWxsSAASJQoDbmV3GAIgASgLMhYuY2F1c2V3YXkudjEuU3RhcnQuTmV3SAASEgoIc2VxdWVuY2UYAyABKARIABIRCgd0aW1lX21zGAQgASgESAASKwoGY29waWVzGAUgASgLMhkuY2F1c2V3YXkudjEuU3RhcnQuQ29waWVzSAAaBQoDQWxsGgUKA05ldxorCgZDb3BpZXMSIQoGY29waWVzGAEgAygLMhEuY2F1c2V3YXkudjEuQ29weUIECgJhdCJRCgRDb3B5Eg0KBWluZGV4GAEgASgJEg4KBmFjdGl2ZRgCIAEoCBIqCgdyZWNvcmRzGAMgAygLMhkuY2F1c2V3YXkudjEuQ29waWVkUmVjb3JkIlAKDENvcGllZFJlY29yZBIQCghzZXF1ZW5jZRgBIAEoBBIOCgZkaWdlc3QYAiABKAwSDwoHc2Vjb25kcxgDIAEoBxINCgVuYW5vcxgEIAEoByK5AQoFSGVsbG8SEwoLbWluX3ZlcnNpb24YASABKA0SEwoLbWF4X3ZlcnNpb24YAiABKA0SDAoEbGFuZRgDIAEoCRIfCgRyb2xlGAQgASgOMhEuY2F1c2V3YXkudjEuUm9sZRIMCgRub2RlGAUgASgJEg8KB3Nlc3Npb24YBiABKAYSJQoHb3BlbmluZxgHIAEoCzIULmNhdXNld2F5LnYxLk9wZW5pbmcSEQoJbGlua19oYXNoGAggASgJIk8KB1dlbGNvbWUSDwoHdmVyc2lvbhgBIAEoDRIMCgRub2RlGAIgASgJEiUKB29wZW5pbmcYAyABKAsyFC5jYXVzZXdheS52MS5PcGVuaW5nIsICCgVCYXRjaBINCgVlcG9jaBgBIAEoBBINCgVmcmFtZRgCIAEoBBIOCgZzdHJpcGUYAyABKA0SEwoLaW5jYXJuYXRpb24YBCABKAkSFgoOZmlyc3Rfc2VxdWVuY2UYBSABKAQSFQoNbGFzdF9zZXF1ZW5jZRgGIAEoBBINCgVjb3VudBgHIAEoDRItCgtjb21wcmVzc2lvbhgIIAEoDjIYLmNhdXNld2F5LnYxLkNvbXByZXNzaW9uEhEKCXJhd19ieXRlcxgJIAEoDRIVCg1oZWFkX3NlcXVlbmNlGAogASgGEhQKDGxhc3Rfc2Vjb25kcxgLIAEoBxISCgpsYXN0X25hbm9zGAwgASgHEhMKC2xhc3RfZGlnZXN0GA0gASgMEhAKCGZpbHRlcmVkGA4gASgNEg4KBnBhY2tlZBgPIAEoDCIyCgpSZWNvcmRMaXN0EiQKB3JlY29yZHMYASADKAsyEy5jYXVzZXdheS52MS5SZWNvcmQioQEKBlJlY29yZBIQCghzZXF1ZW5jZRgBIAEoBBIPCgdzZWNvbmRzGAIgASgHEg0KBW5hbm9zGAMgASgHEg8KB3N1YmplY3QYBCABKAwSDwoHaGVhZGVycxgFIAEoDBIPCgdwYXlsb2FkGAYgASgMEg0KBXJlcGx5GAcgASgMEiMKBm9yaWdpbhgIIAEoCzITLmNhdXNld2F5LnYxLk9yaWdpbiIoCgZPcmlnaW4SEAoIaWRlbnRpdHkYASABKAwSDAoEcGF0aBgCIAEoDCKOAQoDR2FwEg0KBWVwb2NoGAEgASgEEg0KBWZyYW1lGAIgASgEEg4KBnN0cmlwZRgDIAEoDRIkCgVhZnRlchgEIAEoCzIVLmNhdXNld2F5LnYxLlBvc2l0aW9uEiMKBHVwdG8YBSABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhIOCgZyZWFzb24YBiABKAkifAoDQWNrEg0KBWVwb2NoGAEgASgEEiUKBnN0b3JlZBgCIAEoCzIVLmNhdXNld2F5LnYxLlBvc2l0aW9uEhQKDGNyZWRpdF9saW1pdBgDIAEoBBIVCg1hcnJpdmVkX2J5dGVzGAQgASgEEhIKCmFycml2ZWRfbXMYBSABKAQiFwoFRHJhaW4SDgoGcmVhc29uGAEgASgJIkEKB0dvb2RieWUSDgoGcmVhc29uGAEgASgJEg4KBmRldGFpbBgCIAEoCRIWCg5yZXRyeV9hZnRlcl9tcxgDIAEoBCK1AgoMQ29udHJvbEZyYW1lEikKCGdyZWV0aW5nGAEgASgLMhUuY2F1c2V3YXkudjEuR3JlZXRpbmdIABIvCgtkZWNsYXJhdGlvbhgCIAEoCzIYLmNhdXNld2F5LnYxLkRlY2xhcmF0aW9uSAASKQoIdmVyZGljdHMYAyABKAsyFS5jYXVzZXdheS52MS5WZXJkaWN0c0gAEiEKBGJlYXQYBCABKAsyES5jYXVzZXdheS52MS5CZWF0SAASIwoFZHJhaW4YBSABKAsyEi5jYXVzZXdheS52MS5EcmFpbkgAEicKB2dvb2RieWUYBiABKAsyFC5jYXVzZXdheS52MS5Hb29kYnllSAASJQoGdmVyaWZ5GAcgASgLMhMuY2F1c2V3YXkudjEuVmVyaWZ5SABCBgoEYm9keSKrAQoIR3JlZXRpbmcSEwoLbWluX3ZlcnNpb24YASABKA0SEwoLbWF4X3ZlcnNpb24YAiABKA0SDwoHY2x1c3RlchgDIAEoCRIMCgRub2RlGAQgASgJEhAKCHNvZnR3YXJlGAUgASgJEhEKCWZpbGVfaGFzaBgGIAEoCRISCgpnZW5lcmF0aW9uGAcgASgEEg8KB2JlYXRfbXMYCCABKA0SDAoEZmlsZRgJIAEoCSJWCgtEZWNsYXJhdGlvbhISCgpnZW5lcmF0aW9uGAEgASgEEiAKBWxpbmtzGAIgAygLMhEuY2F1c2V3YXkudjEuTGluaxIRCglmaWxlX2hhc2gYAyABKAkiMAoETGluaxIMCgRuYW1lGAEgASgJEgwKBGhhc2gYAiABKAkSDAoEYm9keRgDIAEoCSJGCghWZXJkaWN0cxISCgpnZW5lcmF0aW9uGAEgASgEEiYKCHZlcmRpY3RzGAIgAygLMhQuY2F1c2V3YXkudjEuVmVyZGljdCJFCgdWZXJkaWN0EgwKBGxpbmsYASABKAkSDAoEaGFzaBgCIAEoCRIOCgZyZWFzb24YAyABKAkSDgoGZGV0YWlsGAQgASgJIkoKBEJlYXQSDwoHc2VudF9tcxgBIAEoBBIPCgdlY2hvX21zGAIgASgEEg8KB2hlbGRfbXMYAyABKAQSDwoHd2FsbF9tcxgEIAEoBCL+AgoGVmVyaWZ5EgoKAmlkGAEgASgGEg4KBm51bWJlchgCIAEoDRInCgRvcGVuGAMgASgLMhcuY2F1c2V3YXkudjEuVmVyaWZ5T3BlbkgAEisKBnBsYWNlcxgEIAEoCzIZLmNhdXNld2F5LnYxLlZlcmlmeVBsYWNlc0gAEicKBHJlYWQYBSABKAsyFy5jYXVzZXdheS52MS5WZXJpZnlSZWFkSAASJwoEbmV4dBgGIAEoCzIXLmNhdXNld2F5LnYxLlZlcmlmeU5leHRIABIpCgVjbG9zZRgHIAEoCzIYLmNhdXNld2F5LnYxLlZlcmlmeUNsb3NlSAASKwoGb3BlbmVkGAggASgLMhkuY2F1c2V3YXkudjEuVmVyaWZ5T3BlbmVkSAASJwoEcGFydBgJIAEoCzIXLmNhdXNld2F5LnYxLlZlcmlmeVBhcnRIABInCgdyZWZ1c2VkGAogASgLMhQuY2F1c2V3YXkudjEuR29vZGJ5ZUgAQgYKBGJvZHkiogEKClZlcmlmeU9wZW4SDAoEbGFuZRgBIAEoCRIlCgZjdXJzb3IYAiABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhINCgVhZnRlchgDIAEoBBInCgVzaW5jZRgEIAEoCzIYLmNhdXNld2F5LnYxLlZlcmlmeUJvdW5kEicKBXVudGlsGAUgASgLMhguY2F1c2V3YXkudjEuVmVyaWZ5Qm91bmQiOgoLVmVyaWZ5Qm91bmQSEgoIc2VxdWVuY2UYASABKARIABIRCgd0aW1lX21zGAIgASgESABCBAoCYXQitQEKDFZlcmlmeU9wZW5lZBIlCgZjdXJzb3IYASABKAsyFS5jYXVzZXdheS52MS5Qb3NpdGlvbhINCgVhZnRlchgCIAEoBBIqCglwb3NpdGlvbnMYAyABKAsyFy5jYXVzZXdheS52MS5WZXJpZnlTcGFuEicKBnN0cmVhbRgEIAEoCzIXLmNhdXNld2F5LnYxLlZlcmlmeVNwYW4SDAoEZ2FwcxgFIAEoDRIMCgRsb3N0GAYgASgEIikKClZlcmlmeVNwYW4SDAoEZnJvbRgBIAEoBBINCgV1cF90bxgCIAEoBCIeCgxWZXJpZnlQbGFjZXMSDgoGcGxhY2VzGAEgAygGIqoBCgpWZXJpZnlSZWFkEioKCXBvc2l0aW9ucxgBIAMoCzIXLmNhdXNld2F5LnYxLlZlcmlmeVNwYW4SKgoJc3RyZXRjaGVzGAIgAygLMhcuY2F1c2V3YXkudjEuVmVyaWZ5U3BhbhINCgVsZXZlbBgDIAEoDRIUCgx3aXRoaW5fbGV2ZWwYBCABKA0SDgoGd2l0aGluGAUgAygGEg8KB3JlY29yZHMYBiABKAgiDAoKVmVyaWZ5TmV4dCINCgtWZXJpZnlDbG9zZSLTAQoKVmVyaWZ5UGFydBIMCgRyZWFkGAEgASgEEg0KBXRvdGFsGAIgASgEEgwKBGRvbmUYAyABKAgSKAoGZ3JvdXBzGAQgAygLMhguY2F1c2V3YXkudjEuVmVyaWZ5R3JvdXASKgoHcmVjb3JkcxgFIAMoCzIZLmNhdXNld2F5LnYxLlZlcmlmeVJlY29yZBINCgVuYW1lcxgGIAMoCRIOCgZwbGFjZXMYByADKAYSJQoEZWRnZRgIIAEoCzIXLmNhdXNld2F5LnYxLlZlcmlmeUVkZ2UiVQoLVmVyaWZ5R3JvdXASCgoCaWQYASABKAYSDQoFY291bnQYAiABKA0SDgoGZGlnZXN0GAMgASgMEg0KBWZpcnN0GAQgASgEEgwKBGxhc3QYBSABKAQifAoMVmVyaWZ5UmVjb3JkEgwKBG5hbWUYASABKA0SEAoIc2VxdWVuY2UYAiABKAQSDAoEdGltZRgDIAEoBBIOCgZkaWdlc3QYBCABKAwSEAoIcG9zaXRpb24YBSABKAQSCgoCYXQYBiABKAQSEAoIbGVmdF9vdXQYByABKAgiPQoKVmVyaWZ5RWRnZRIQCghwb3NpdGlvbhgBIAEoBBIOCgZiZWZvcmUYAiABKAQSDQoFZmlyc3QYAyABKAQqQAoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDwoLUk9MRV9TRU5ERVIQARIRCg1ST0xFX1JFQ0VJVkVSEAIqPAoLQ29tcHJlc3Npb24SFAoQQ09NUFJFU1NJT05fTk9ORRAAEhcKE0NPTVBSRVNTSU9OX0RFRkxBVEUQATKFAQoGQnJpZGdlEkMKB0NvbnRyb2wSGS5jYXVzZXdheS52MS5Db250cm9sRnJhbWUaGS5jYXVzZXdheS52MS5Db250cm9sRnJhbWUoATABEjYKCEV4Y2hhbmdlEhIuY2F1c2V3YXkudjEuRnJhbWUaEi5jYXVzZXdheS52MS5GcmFtZSgBMAFiBnByb3RvMw");
 
 /**
  * @generated from message causeway.v1.Frame
@@ -864,6 +864,14 @@ export type ControlFrame = Message<"causeway.v1.ControlFrame"> & {
      */
     value: Goodbye;
     case: "goodbye";
+  } | {
+    /**
+     * from version 4 on
+     *
+     * @generated from field: causeway.v1.Verify verify = 7;
+     */
+    value: Verify;
+    case: "verify";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1097,6 +1105,551 @@ export type Beat = Message<"causeway.v1.Beat"> & {
  */
 export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
   messageDesc(file_causeway_v1_causeway, 23);
+
+/**
+ * A question of a verification, or the answer to one; known from version 4 on. One daemon asks, its peer answers from its own end
+ * of the lane. Each question has one answer, and the next one comes after it. A question with the number of the one before is that
+ * question once more, because its answer may be lost: it gets the same answer. Only digests cross, no headers and no payloads.
+ *
+ * @generated from message causeway.v1.Verify
+ */
+export type Verify = Message<"causeway.v1.Verify"> & {
+  /**
+   * of the verification, random
+   *
+   * @generated from field: fixed64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * of the question, from 1; an answer has the same
+   *
+   * @generated from field: uint32 number = 2;
+   */
+  number: number;
+
+  /**
+   * @generated from oneof causeway.v1.Verify.body
+   */
+  body: {
+    /**
+     * first question; answered by `opened`
+     *
+     * @generated from field: causeway.v1.VerifyOpen open = 3;
+     */
+    value: VerifyOpen;
+    case: "open";
+  } | {
+    /**
+     * to a sink, before it reads; answered by an empty `part`
+     *
+     * @generated from field: causeway.v1.VerifyPlaces places = 4;
+     */
+    value: VerifyPlaces;
+    case: "places";
+  } | {
+    /**
+     * begins to read; answered by the first `part` within about a second
+     *
+     * @generated from field: causeway.v1.VerifyRead read = 5;
+     */
+    value: VerifyRead;
+    case: "read";
+  } | {
+    /**
+     * answered by the next `part`
+     *
+     * @generated from field: causeway.v1.VerifyNext next = 6;
+     */
+    value: VerifyNext;
+    case: "next";
+  } | {
+    /**
+     * last; not answered
+     *
+     * @generated from field: causeway.v1.VerifyClose close = 7;
+     */
+    value: VerifyClose;
+    case: "close";
+  } | {
+    /**
+     * @generated from field: causeway.v1.VerifyOpened opened = 8;
+     */
+    value: VerifyOpened;
+    case: "opened";
+  } | {
+    /**
+     * @generated from field: causeway.v1.VerifyPart part = 9;
+     */
+    value: VerifyPart;
+    case: "part";
+  } | {
+    /**
+     * in place of an answer; the verification is over
+     *
+     * @generated from field: causeway.v1.Goodbye refused = 10;
+     */
+    value: Goodbye;
+    case: "refused";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message causeway.v1.Verify.
+ * Use `create(VerifySchema)` to create a new message.
+ */
+export const VerifySchema: GenMessage<Verify> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 24);
+
+/**
+ * @generated from message causeway.v1.VerifyOpen
+ */
+export type VerifyOpen = Message<"causeway.v1.VerifyOpen"> & {
+  /**
+   * @generated from field: string lane = 1;
+   */
+  lane: string;
+
+  /**
+   * to a source: how far the sink has stored; absent to a sink
+   *
+   * @generated from field: causeway.v1.Position cursor = 2;
+   */
+  cursor?: Position | undefined;
+
+  /**
+   * to a source: the lane began behind this sequence
+   *
+   * @generated from field: uint64 after = 3;
+   */
+  after: bigint;
+
+  /**
+   * to a source
+   *
+   * @generated from field: causeway.v1.VerifyBound since = 4;
+   */
+  since?: VerifyBound | undefined;
+
+  /**
+   * @generated from field: causeway.v1.VerifyBound until = 5;
+   */
+  until?: VerifyBound | undefined;
+};
+
+/**
+ * Describes the message causeway.v1.VerifyOpen.
+ * Use `create(VerifyOpenSchema)` to create a new message.
+ */
+export const VerifyOpenSchema: GenMessage<VerifyOpen> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 25);
+
+/**
+ * @generated from message causeway.v1.VerifyBound
+ */
+export type VerifyBound = Message<"causeway.v1.VerifyBound"> & {
+  /**
+   * @generated from oneof causeway.v1.VerifyBound.at
+   */
+  at: {
+    /**
+     * @generated from field: uint64 sequence = 1;
+     */
+    value: bigint;
+    case: "sequence";
+  } | {
+    /**
+     * of records at the source, Unix ms
+     *
+     * @generated from field: uint64 time_ms = 2;
+     */
+    value: bigint;
+    case: "timeMs";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message causeway.v1.VerifyBound.
+ * Use `create(VerifyBoundSchema)` to create a new message.
+ */
+export const VerifyBoundSchema: GenMessage<VerifyBound> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 26);
+
+/**
+ * @generated from message causeway.v1.VerifyOpened
+ */
+export type VerifyOpened = Message<"causeway.v1.VerifyOpened"> & {
+  /**
+   * of a sink: how far it has stored; absent if it never stored anything
+   *
+   * @generated from field: causeway.v1.Position cursor = 1;
+   */
+  cursor?: Position | undefined;
+
+  /**
+   * of a sink: the lane began behind this sequence, as far as that is known
+   *
+   * @generated from field: uint64 after = 2;
+   */
+  after: bigint;
+
+  /**
+   * of a source: what is to be compared; absent: nothing
+   *
+   * @generated from field: causeway.v1.VerifySpan positions = 3;
+   */
+  positions?: VerifySpan | undefined;
+
+  /**
+   * first and last sequence of the stream at this end
+   *
+   * @generated from field: causeway.v1.VerifySpan stream = 4;
+   */
+  stream?: VerifySpan | undefined;
+
+  /**
+   * of a sink: entries of the lane in its ledger
+   *
+   * @generated from field: uint32 gaps = 5;
+   */
+  gaps: number;
+
+  /**
+   * records in them, as far as they can be counted
+   *
+   * @generated from field: uint64 lost = 6;
+   */
+  lost: bigint;
+};
+
+/**
+ * Describes the message causeway.v1.VerifyOpened.
+ * Use `create(VerifyOpenedSchema)` to create a new message.
+ */
+export const VerifyOpenedSchema: GenMessage<VerifyOpened> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 27);
+
+/**
+ * Both ends included.
+ *
+ * @generated from message causeway.v1.VerifySpan
+ */
+export type VerifySpan = Message<"causeway.v1.VerifySpan"> & {
+  /**
+   * @generated from field: uint64 from = 1;
+   */
+  from: bigint;
+
+  /**
+   * @generated from field: uint64 up_to = 2;
+   */
+  upTo: bigint;
+};
+
+/**
+ * Describes the message causeway.v1.VerifySpan.
+ * Use `create(VerifySpanSchema)` to create a new message.
+ */
+export const VerifySpanSchema: GenMessage<VerifySpan> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 28);
+
+/**
+ * @generated from message causeway.v1.VerifyPlaces
+ */
+export type VerifyPlaces = Message<"causeway.v1.VerifyPlaces"> & {
+  /**
+   * where records of the lane were first seen, as VerifyPart.places
+   *
+   * @generated from field: repeated fixed64 places = 1;
+   */
+  places: bigint[];
+};
+
+/**
+ * Describes the message causeway.v1.VerifyPlaces.
+ * Use `create(VerifyPlacesSchema)` to create a new message.
+ */
+export const VerifyPlacesSchema: GenMessage<VerifyPlaces> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 29);
+
+/**
+ * @generated from message causeway.v1.VerifyRead
+ */
+export type VerifyRead = Message<"causeway.v1.VerifyRead"> & {
+  /**
+   * records of the lane outside of these do not count
+   *
+   * @generated from field: repeated causeway.v1.VerifySpan positions = 1;
+   */
+  positions: VerifySpan[];
+
+  /**
+   * sequences of the stream at this end to be read; none: all of them
+   *
+   * @generated from field: repeated causeway.v1.VerifySpan stretches = 2;
+   */
+  stretches: VerifySpan[];
+
+  /**
+   * a group holds 2^level sequences of one place
+   *
+   * @generated from field: uint32 level = 3;
+   */
+  level: number;
+
+  /**
+   * with `within`: only records that are in one of these groups of that level
+   *
+   * @generated from field: uint32 within_level = 4;
+   */
+  withinLevel: number;
+
+  /**
+   * @generated from field: repeated fixed64 within = 5;
+   */
+  within: bigint[];
+
+  /**
+   * single records instead of groups
+   *
+   * @generated from field: bool records = 6;
+   */
+  records: boolean;
+};
+
+/**
+ * Describes the message causeway.v1.VerifyRead.
+ * Use `create(VerifyReadSchema)` to create a new message.
+ */
+export const VerifyReadSchema: GenMessage<VerifyRead> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 30);
+
+/**
+ * @generated from message causeway.v1.VerifyNext
+ */
+export type VerifyNext = Message<"causeway.v1.VerifyNext"> & {
+};
+
+/**
+ * Describes the message causeway.v1.VerifyNext.
+ * Use `create(VerifyNextSchema)` to create a new message.
+ */
+export const VerifyNextSchema: GenMessage<VerifyNext> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 31);
+
+/**
+ * @generated from message causeway.v1.VerifyClose
+ */
+export type VerifyClose = Message<"causeway.v1.VerifyClose"> & {
+};
+
+/**
+ * Describes the message causeway.v1.VerifyClose.
+ * Use `create(VerifyCloseSchema)` to create a new message.
+ */
+export const VerifyCloseSchema: GenMessage<VerifyClose> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 32);
+
+/**
+ * @generated from message causeway.v1.VerifyPart
+ */
+export type VerifyPart = Message<"causeway.v1.VerifyPart"> & {
+  /**
+   * records read so far, of so many
+   *
+   * @generated from field: uint64 read = 1;
+   */
+  read: bigint;
+
+  /**
+   * @generated from field: uint64 total = 2;
+   */
+  total: bigint;
+
+  /**
+   * nothing follows
+   *
+   * @generated from field: bool done = 3;
+   */
+  done: boolean;
+
+  /**
+   * @generated from field: repeated causeway.v1.VerifyGroup groups = 4;
+   */
+  groups: VerifyGroup[];
+
+  /**
+   * @generated from field: repeated causeway.v1.VerifyRecord records = 5;
+   */
+  records: VerifyRecord[];
+
+  /**
+   * cluster/stream, of the records in this part
+   *
+   * @generated from field: repeated string names = 6;
+   */
+  names: string[];
+
+  /**
+   * of a source: first 48 bits of SHA-256 of each cluster/stream where its records were first seen
+   *
+   * @generated from field: repeated fixed64 places = 7;
+   */
+  places: bigint[];
+
+  /**
+   * of a sink that has read everything
+   *
+   * @generated from field: causeway.v1.VerifyEdge edge = 8;
+   */
+  edge?: VerifyEdge | undefined;
+};
+
+/**
+ * Describes the message causeway.v1.VerifyPart.
+ * Use `create(VerifyPartSchema)` to create a new message.
+ */
+export const VerifyPartSchema: GenMessage<VerifyPart> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 33);
+
+/**
+ * @generated from message causeway.v1.VerifyGroup
+ */
+export type VerifyGroup = Message<"causeway.v1.VerifyGroup"> & {
+  /**
+   * place plus sequence there / 2^level
+   *
+   * @generated from field: fixed64 id = 1;
+   */
+  id: bigint;
+
+  /**
+   * @generated from field: uint32 count = 2;
+   */
+  count: number;
+
+  /**
+   * sum of the digests of its records, by four words of 32 bits
+   *
+   * @generated from field: bytes digest = 3;
+   */
+  digest: Uint8Array;
+
+  /**
+   * where it was found: lowest and highest sequence of the stream at this end
+   *
+   * @generated from field: uint64 first = 4;
+   */
+  first: bigint;
+
+  /**
+   * @generated from field: uint64 last = 5;
+   */
+  last: bigint;
+};
+
+/**
+ * Describes the message causeway.v1.VerifyGroup.
+ * Use `create(VerifyGroupSchema)` to create a new message.
+ */
+export const VerifyGroupSchema: GenMessage<VerifyGroup> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 34);
+
+/**
+ * @generated from message causeway.v1.VerifyRecord
+ */
+export type VerifyRecord = Message<"causeway.v1.VerifyRecord"> & {
+  /**
+   * index in `names`: where it was first seen
+   *
+   * @generated from field: uint32 name = 1;
+   */
+  name: number;
+
+  /**
+   * there
+   *
+   * @generated from field: uint64 sequence = 2;
+   */
+  sequence: bigint;
+
+  /**
+   * when it was stored there, in microseconds since 1970
+   *
+   * @generated from field: uint64 time = 3;
+   */
+  time: bigint;
+
+  /**
+   * first 16 bytes of SHA-256 of its origin, its headers but for those of NATS and Causeway, its payload
+   *
+   * @generated from field: bytes digest = 4;
+   */
+  digest: Uint8Array;
+
+  /**
+   * on this lane; 0 at a sink if another lane, or another incarnation, brought it
+   *
+   * @generated from field: uint64 position = 5;
+   */
+  position: bigint;
+
+  /**
+   * in the stream at this end
+   *
+   * @generated from field: uint64 at = 6;
+   */
+  at: bigint;
+
+  /**
+   * at a source: the lane does not carry it
+   *
+   * @generated from field: bool left_out = 7;
+   */
+  leftOut: boolean;
+};
+
+/**
+ * Describes the message causeway.v1.VerifyRecord.
+ * Use `create(VerifyRecordSchema)` to create a new message.
+ */
+export const VerifyRecordSchema: GenMessage<VerifyRecord> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 35);
+
+/**
+ * Where the records of a lane begin in its sink.
+ *
+ * @generated from message causeway.v1.VerifyEdge
+ */
+export type VerifyEdge = Message<"causeway.v1.VerifyEdge"> & {
+  /**
+   * of the first one in the stream; 0: there is none
+   *
+   * @generated from field: uint64 position = 1;
+   */
+  position: bigint;
+
+  /**
+   * messages missing in the stream in front of it, of whatever kind
+   *
+   * @generated from field: uint64 before = 2;
+   */
+  before: bigint;
+
+  /**
+   * first sequence of the stream after it was read
+   *
+   * @generated from field: uint64 first = 3;
+   */
+  first: bigint;
+};
+
+/**
+ * Describes the message causeway.v1.VerifyEdge.
+ * Use `create(VerifyEdgeSchema)` to create a new message.
+ */
+export const VerifyEdgeSchema: GenMessage<VerifyEdge> = /*@__PURE__*/
+  messageDesc(file_causeway_v1_causeway, 36);
 
 /**
  * @generated from enum causeway.v1.Role
