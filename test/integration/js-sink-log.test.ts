@@ -139,6 +139,32 @@ await eachServer('ends', (binary) => {
       expect(await read('hub')).toEqual([...origins, '']);
     });
 
+    test('I3: what is a copy of a record in another stream, message id and all, takes nothing from the lane', async () => {
+      // As a JetStream source makes it, or an application.
+      await makeStream(nc, { name: `${stream}b`, subjects: [`${stream}b.>`] });
+      const lane = laneOf('plant-a', 'x');
+      const into = (name: string) => ({ ...lane, map: (subject: string) => `${name}.${subject}` });
+      await using other = new SinkDriver(fixture.link, `${stream}b`, { shared: true });
+      await until(() => other.writer.mode === 'id', { what: 'id mode' });
+      other.feed(into(`${stream}b`), 10);
+      await other.untilStored(lane.id, 10);
+      await using driver = new SinkDriver(fixture.link, stream, { shared: true });
+      await until(() => driver.writer.mode === 'id', { what: 'id mode' });
+      driver.feed(into(stream), 2);
+      await driver.untilStored(lane.id, 2);
+      for (const sequence of [1, 2, 5, 10]) {
+        const { headers, payload } = (await messageAt(nc, api, `${stream}b`, sequence))!;
+        expect(headers.toString()).toContain('Nats-Msg-Id');
+        await publishAll(nc, 1, 1, () => ({ subject: `${stream}.copy`, payload, headers }));
+      }
+      driver.feed(into(stream), 10);
+      await driver.untilStored(lane.id, 10);
+      expect([driver.refused, driver.health]).toEqual([[], []]);
+      const subjects = (await readAll(nc, stream)).map(({ subject }) => subject);
+      expect(subjects.filter((subject) => subject === `${stream}.copy`)).toHaveLength(4);
+      expect(subjects.filter((subject) => subject === `${stream}.x`)).toHaveLength(10);
+    });
+
     test('a value that names the chain’s header does not switch the chain off', async () => {
       // Servers look for a header by the first occurrence of its name.
       const block = Buffer.from('NATS/1.0\r\nA: Nats-Expected-Last-Sequence: 7\r\n\r\n');

@@ -62,7 +62,7 @@ describe('a record is found again in the sink', () => {
 
   test('anywhere, in id mode', () => {
     const headers = sinkHeaders(view(), labels, 'inc1', 6, undefined);
-    expect(linesOf(headers)[0]).toBe('Nats-Msg-Id: plant-a/SENSORS/7/1795365902000000012');
+    expect(linesOf(headers)[0]).toBe('Nats-Msg-Id: plant-a/SENSORS/7/1795365902000000012@hub/ALL');
     expect(readTail(headers, 'hub/ALL', 99)?.position.sequence).toBe(7);
     expect(readTail(headers, 'hub/OTHER', 99)).toBeUndefined();
   });

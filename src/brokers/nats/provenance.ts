@@ -145,12 +145,16 @@ export function isUnderItsId(block: Buffer, place: string, sequence: number): bo
   const at = headerValue(text, atKey);
   const id = headerValue(text, idKey);
   const origin = headerValue(text, originKey);
-  return (at === `${place}/${sequence}` || at === `${place}/-`) && origin !== undefined && id === messageIdOf(origin);
+  return (at === `${place}/${sequence}` || at === `${place}/-`) && origin !== undefined && id === messageIdOf(origin, place);
 }
 
-/** An origin without the label of its incarnation, which lanes may have given their source each for itself: the same record has the same id. */
-function messageIdOf(origin: string): string {
-  return origin.replace(/\/[^/]*(\/\d+\/\d+)$/, '$1');
+/**
+ * An origin without the label of its incarnation, which lanes may have given their source each for itself: the same record has the same
+ * id. And the stream that it is written to: a JetStream source or an application that copies a record takes its id along, and in a stream
+ * where we write that very record too the copy would stand in its way.
+ */
+function messageIdOf(origin: string, place: string): string {
+  return `${origin.replace(/\/[^/]*(\/\d+\/\d+)$/, '$1')}@${place}`;
 }
 
 /** What stays the same for all records of a lane in one session. */
@@ -182,7 +186,7 @@ export function sinkHeaders(
   // Ours come first: servers up to 2.10 look for their own headers by the first place where the name occurs, be it inside
   // another header's value, and then take the header for absent.
   let text =
-    `${expectLast === undefined ? `${idKey}: ${messageIdOf(origin)}` : `${chainKey}: ${expectLast}`}\r\n` +
+    `${expectLast === undefined ? `${idKey}: ${messageIdOf(origin, labels.place)}` : `${chainKey}: ${expectLast}`}\r\n` +
     `${laneKey}: ${labels.lane};${incarnation}.${view.sequence};${previous}${relayed ? `;${view.seconds}.${nanos}` : ''}\r\n` +
     `${originKey}: ${origin}\r\n` +
     `${atKey}: ${labels.place}/${expectLast === undefined ? '-' : expectLast + 1}\r\n`;
