@@ -20,7 +20,8 @@ const pathKey = 'Causeway-Path';
 const atKey = 'Causeway-At';
 const chainKey = 'Nats-Expected-Last-Sequence';
 const idKey = 'Nats-Msg-Id';
-const ours = Buffer.from('Causeway-');
+const prefix = 'Causeway-';
+const ours = Buffer.from(prefix);
 const version = 'NATS/1.0';
 const firstLine = `${version}\r\n`;
 const blockEnd = '\r\n\r\n';
@@ -75,7 +76,8 @@ function hasControl(text: string): boolean {
  * were written for this very place.
  */
 export function readProvenance(block: Buffer, place: string, sequence: number): Provenance {
-  if (block.length === 0 || block.indexOf(ours) < 0) return { headers: block, sourced: isSourced(block) };
+  if (block.length === 0) return { headers: block };
+  if (block.indexOf(ours) < 0) return { headers: block, sourced: isSourced(block) };
   const text = block.toString('latin1');
   const at = headerValue(text, atKey);
   const proven = at === `${place}/${sequence}` || at === `${place}/-`;
@@ -145,7 +147,9 @@ export function isUnderItsId(block: Buffer, place: string, sequence: number): bo
   const at = headerValue(text, atKey);
   const id = headerValue(text, idKey);
   const origin = headerValue(text, originKey);
-  return (at === `${place}/${sequence}` || at === `${place}/-`) && origin !== undefined && id === messageIdOf(origin, place);
+  return (
+    (at === `${place}/${sequence}` || at === `${place}/-`) && origin !== undefined && id === messageIdOf(origin, place)
+  );
 }
 
 /**
@@ -216,7 +220,8 @@ function carried(view: RecordView, target: HeaderTarget): Buffer {
   for (const [key, line] of splitLines(text)) {
     const stored = storedLine(key, line, target, ageSeconds);
     // Nothing passes for ours, not even under its new name.
-    if (stored !== undefined && !isOurs(stored.slice(0, stored.indexOf(':')))) lines.push(stored);
+    if (stored !== undefined && !(stored.startsWith(prefix) && isOurs(stored.slice(0, stored.indexOf(':')))))
+      lines.push(stored);
   }
   return joinLines(text, lines);
 }
