@@ -137,6 +137,22 @@ test('a lane that goes on says how far the source is before anything new is ther
   expect(sent.at(-1)?.kind).toBe('goodbye');
 });
 
+test('a head that turns out to be less far is told, where the lane goes on', async () => {
+  const { events, sent, stats, ack } = rig();
+  events.head(9);
+  events.batch(batch(0, 'kept', 'kept'));
+  ack(2);
+  await Promise.resolve();
+  expect(sent.length).toBe(1);
+  expect(stats.lag).toBe(7);
+  events.head(2);
+  await Promise.resolve();
+  expect(sent.slice(1)).toMatchObject([
+    { kind: 'batch', batch: { incarnation: 'i', firstSequence: 3, lastSequence: 2, count: 0, headSequence: 2 } },
+  ]);
+  expect(stats).toMatchObject({ lag: 0, backlogSinceMs: undefined });
+});
+
 test('what was known to be in an incarnation that is gone is lost; the head of the next one is not told as its own', async () => {
   const { events, sent, stats } = rig();
   events.head(3);

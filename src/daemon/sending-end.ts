@@ -43,6 +43,8 @@ export class SendingEnd {
   #untold: Position | undefined;
   /** The newest gap that the other end was told of, until it has passed it. */
   #gap: { readonly upTo: Position; readonly reason: Reason; readonly sentMs: number } | undefined;
+  /** Where the next batch goes on, as the other end knows it. */
+  #at: Position | undefined;
   #closed = false;
 
   constructor(options: {
@@ -102,19 +104,23 @@ export class SendingEnd {
         this.#stats.onStored(at, Date.now());
         this.#live();
         this.#perform(this.#sender.start());
-        if (samePosition(this.#opening.cursor, at)) this.#untold = at;
+        if (samePosition(this.#opening.cursor, at)) this.#untold = this.#at = at;
       },
       batch: (batch) => {
         this.#untold = undefined;
+        this.#at = { incarnation: batch.incarnation, sequence: batch.lastSequence };
         this.#step({ type: 'batch', batch });
       },
       gap: (after, upTo, reason) => {
         this.#untold = undefined;
+        this.#at = upTo;
         this.#stats.onGap(after, upTo);
         this.#gap = { upTo, reason, sentMs: performance.now() };
         this.#step({ type: 'gap', after, upTo, reason });
       },
       head: (sequence) => {
+        // It was told too far, and nothing may follow for long that says otherwise.
+        if (sequence < (this.#stats.head ?? 0)) this.#untold = this.#at;
         this.#stats.onHead(sequence, Date.now());
         // A gap may follow at once: then this is the head of what comes behind it.
         queueMicrotask(() => this.#tellHead(sequence));

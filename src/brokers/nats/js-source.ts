@@ -340,7 +340,10 @@ export class JetStreamSource implements Source {
   }
 
   #setHead(sequence: number): void {
-    if (sequence <= this.#head) return;
+    if (sequence > this.#head) this.#moveHead(sequence);
+  }
+
+  #moveHead(sequence: number): void {
     this.#head = sequence;
     this.#events?.head(sequence);
   }
@@ -351,9 +354,13 @@ export class JetStreamSource implements Source {
     const consumer = this.#reader?.consumer;
     if (connection === undefined || !consumer) return;
     try {
+      const before = this.#head;
       const info = await consumerInfo(connection, link.api, stream, consumer);
       this.#drain?.consumer.confirmed(info.ack_floor.stream_seq);
-      this.#setHead(info.delivered.stream_seq + info.num_pending);
+      const head = Math.max(info.delivered.stream_seq + info.num_pending, this.#tail);
+      // After a purge, servers before 2.15 count with a message what is gone, and here they do not. A message since then is newer.
+      if (this.#head === before && head < before && this.#events !== undefined) this.#moveHead(head);
+      else this.#setHead(head);
     } catch (error) {
       // Whatever is wrong, the reader finds out by itself. That the consumer is gone it learns sooner this way.
       const gone = error instanceof JetStreamApiError && error.code === consumerNotFound;
