@@ -252,6 +252,8 @@ export interface Broker {
   source(stream: string, bounds: SourceBounds): SourceStream;
   /** Newest sequence of a stream that is read here. Throws FailureError. */
   head(stream: string): Promise<number>;
+  /** Removes what a lane keeps at a stream that it drained, which is wanted no more. Throws FailureError. */
+  letGo(stream: string, lane: string): Promise<void>;
   /** Throws FailureError while sinks cannot be reached. */
   requireSinks(): void;
   /** Calls back when sinks can be reached, for the first time or again; at once if they can. Returns the way to stop that. */

@@ -105,6 +105,14 @@ export interface RosterEntry {
   readonly node: string | undefined;
 }
 
+/** A consumer that a lane has at a stream of the own cluster, which it drains. */
+export interface LaneConsumer {
+  readonly stream: string;
+  readonly lane: string;
+  /** The cluster whose file declares the link. */
+  readonly declaredBy: string;
+}
+
 /** What a sink stream holds by origin, as it is kept beside the checkpoints. */
 export interface StoredOrigins extends OriginSnapshot {
   /** Creation date of the stream, for the time when the mark's record is gone. */
@@ -205,6 +213,10 @@ export interface Store extends SinkStore {
   saveLearned(peer: string, links: readonly string[]): Promise<void>;
   /** Nothing of this peer is remembered any more: it is none of ours now. */
   forgetLearned(peer: string): Promise<void>;
+  /** The consumers of lanes that were not removed. */
+  consumers(): Promise<readonly LaneConsumer[]>;
+  saveConsumer(consumer: LaneConsumer): Promise<void>;
+  forgetConsumer(consumer: LaneConsumer): Promise<void>;
   roster(): Promise<readonly RosterEntry[]>;
   saveRoster(entry: RosterEntry): Promise<void>;
 }

@@ -16,6 +16,7 @@ import type { Failure } from '../wire/reasons.ts';
 import { awaitHello } from './await-hello.ts';
 import { GapView } from './gap-view.ts';
 import { groupStatus } from './group-status.ts';
+import { LaneConsumers } from './lane-consumers.ts';
 import { type DesiredLane, LaneSet } from './lane-set.ts';
 import { LearnedLinks } from './learned-links.ts';
 import { linkStatus } from './link-status.ts';
@@ -66,6 +67,7 @@ export class ClusterEnd {
   readonly #lanes: LaneSet;
   readonly #peers = new Map<string, Peer>();
   readonly #learned: LearnedLinks;
+  readonly #consumers: LaneConsumers;
   /** Of peers that the file lost: they may hear the last of us. */
   readonly #closing = new Set<Promise<void>>();
   /** What peers said of the links that this file declares. */
@@ -94,15 +96,13 @@ export class ClusterEnd {
       isWanted: () => this.#lanes.hasReceivers,
       isReachable: () => this.#links.control.connection !== undefined,
     });
-    this.#roster = new Roster(store, log, this.#stopped.signal);
-    this.#learned = new LearnedLinks({
-      store,
-      log,
-      signal: this.#stopped.signal,
-      plan: () => this.#plan,
-      fileOf: (peer) => this.#peers.get(peer)?.file,
-    });
+    const { signal } = this.#stopped;
+    const present = () => this.#plan;
+    const fileOf = (peer: string) => this.#peers.get(peer)?.file;
+    this.#roster = new Roster(store, log, signal);
+    this.#learned = new LearnedLinks({ store, log, signal, plan: present, fileOf });
     const broker = new NatsBroker({ cluster: plan.cluster, links: this.#links, store });
+    this.#consumers = new LaneConsumers({ store, broker, log, signal, plan: present, learned: this.#learned });
     this.#lanes = new LaneSet({
       cluster: plan.cluster,
       node,
@@ -149,6 +149,7 @@ export class ClusterEnd {
       return true;
     });
     this.#reconcileLanes();
+    void this.#consumers.recall();
     if (!(await this.#roster.load())) return;
     this.#reconcilePeers();
     this.#reconcileLanes();
@@ -309,6 +310,7 @@ export class ClusterEnd {
       return [...own, ...learned].map((lane) => ({ ...lane, rights: sinkRights(lane.plan, grants) }));
     });
     this.#lanes.set(lanes);
+    this.#consumers.set(lanes);
   }
 
   #declare(peer: Peer): void {

@@ -16,7 +16,7 @@ await eachServer('ends', (binary) => {
   });
   afterAll(() => server.dispose());
 
-  const retentions = ['limits', 'workqueue'] as const;
+  const retentions = ['limits', 'workqueue', 'interest'] as const;
   for (const retention of retentions) describeSource(`JetStream, ${retention}`, () => harness(retention));
 
   async function harness(retention: (typeof retentions)[number]): Promise<SourceHarness> {
@@ -24,6 +24,11 @@ await eachServer('ends', (binary) => {
     const fixture = await openLink(server.url);
     const stream = `S${++streams}`;
     await makeStream(nc, { name: stream, retention });
+    // Without a consumer the stream would not take what is appended before the lane begins.
+    if (retention === 'interest') {
+      const config = { durable_name: 'app', ack_policy: 'explicit' };
+      await call(nc, `${api}.CONSUMER.DURABLE.CREATE.${stream}.app`, { stream_name: stream, config });
+    }
     return {
       append: (from, to, payload, headers) =>
         publishAll(nc, from, to, (number) => ({

@@ -62,10 +62,13 @@ export function streamInfo(nc: NatsConnection, api: string, stream: string): Pro
 
 /** The part of a consumer's information that Causeway uses (CONSUMER.INFO). */
 export interface ConsumerInfo {
+  readonly name: string;
   readonly config: { readonly description?: string };
   readonly delivered: { readonly consumer_seq: number; readonly stream_seq: number };
   /** Everything up to there is acknowledged. */
   readonly ack_floor: { readonly stream_seq: number };
+  /** Delivered and not acknowledged. */
+  readonly num_ack_pending: number;
   readonly num_pending: number;
 }
 

@@ -10,6 +10,7 @@ import type {
   KeptCheckpoint,
   KeptGap,
   KeptLease,
+  LaneConsumer,
   LeaseEntry,
   LeaseStore,
   LedgerEntry,
@@ -216,6 +217,29 @@ export class ControlStore implements Store, LeaseStore {
     });
   }
 
+  async consumers(): Promise<LaneConsumer[]> {
+    return this.#in(bucket, 1, async (kv) => {
+      const found: LaneConsumer[] = [];
+      for await (const key of await kv.keys('consumer.>')) {
+        const entry = await kv.get(key);
+        if (entry !== null && entry.operation === 'PUT') found.push(entry.json<LaneConsumer>());
+      }
+      return found;
+    });
+  }
+
+  async saveConsumer(consumer: LaneConsumer): Promise<void> {
+    return this.#in(bucket, 1, async (kv) => {
+      await kv.put(consumerKey(consumer), JSON.stringify({ v: 1, ...consumer }));
+    });
+  }
+
+  async forgetConsumer(consumer: LaneConsumer): Promise<void> {
+    return this.#in(bucket, 1, async (kv) => {
+      await kv.delete(consumerKey(consumer));
+    });
+  }
+
   async roster(): Promise<RosterEntry[]> {
     return this.#in(bucket, 1, async (kv) => {
       const found: RosterEntry[] = [];
@@ -309,6 +333,10 @@ async function overwrite<T>(kv: KV, key: string, write: (known: boolean) => Prom
 
 function checkpointKey(stream: string, lane: string): string {
   return `checkpoint.${safe(stream)}.${lane}`;
+}
+
+function consumerKey({ stream, lane }: LaneConsumer): string {
+  return `consumer.${safe(stream)}.${lane}`;
 }
 
 /** A stream name with what a KV key may not hold written as hex. */

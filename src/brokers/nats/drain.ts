@@ -3,10 +3,21 @@ import type { NatsConnection } from 'nats';
 import type { Opening } from '../../wire/frame.ts';
 import { type Failure, FailureError } from '../../wire/reasons.ts';
 import type { Consume } from '../broker.ts';
-import { consumerInfo, consumerNotFound, type StreamInfo } from './api.ts';
+import {
+  type ConsumerInfo,
+  call,
+  consumerInfo,
+  consumerNotFound,
+  deleteConsumer,
+  messageFrom,
+  type StreamInfo,
+  streamInfo,
+} from './api.ts';
 import type { NatsLink } from './connection.ts';
+import { InterestConsumer } from './interest-consumer.ts';
 import { QueueConsumer } from './queue-consumer.ts';
 import { type ProvenStart, proveStart } from './source-proof.ts';
+import type { ReaderConsumer } from './stream-reader.ts';
 
 /** Why a stream cannot be read as the link says; undefined if it can. */
 export function retentionFault({ config }: StreamInfo, consume: Consume | undefined): Failure | undefined {
@@ -14,8 +25,8 @@ export function retentionFault({ config }: StreamInfo, consume: Consume | undefi
   const fault = (detail: string): Failure => ({ reason: 'source-unsupported', detail });
   if (consume === undefined && retention !== 'limits')
     return fault(`${name} has ${retention} retention: it can only be drained, by a link that says consume: true`);
-  if (consume !== undefined && retention !== 'workqueue')
-    return fault(`${name} has ${retention} retention, and a link with consume: true drains workqueue`);
+  if (consume !== undefined && retention === 'limits')
+    return fault(`${name} has limits retention: a link with consume: true would drain it, and cannot`);
   return undefined;
 }
 
@@ -24,76 +35,165 @@ export function consumerName(lane: string): string {
   return `causeway_${lane.replaceAll('/', '_')}`;
 }
 
-/** What a source does about a stream that is drained. */
-export class Drain {
-  readonly consumer: QueueConsumer;
-  readonly #begunAt: number;
-
-  /** `begunAt`: the last sequence when the lane began. What others had taken by then is no loss. */
-  constructor(consumer: QueueConsumer, begunAt: number) {
-    this.consumer = consumer;
-    this.#begunAt = begunAt;
-  }
-
-  /**
-   * Up to where positions are lost that are missing up to `hole`: nobody else removes anything from such a stream, but for its limits, a
-   * purge, and consumers that were there before.
-   */
-  lostUpTo(hole: number): number {
-    return hole > this.#begunAt ? hole : 0;
-  }
+/** What a source does about a stream that it drains. */
+export interface Drain {
+  readonly start: ProvenStart;
+  /** The consumer to read by, if it is the one that acknowledges. */
+  readonly reader?: ReaderConsumer;
+  /** Of the consumer to read by otherwise. */
+  readonly replicas?: number;
+  /** The last sequence when the lane began. What others had taken by then is no loss. */
+  readonly begunAt: number;
+  /** The sink has stored everything up to there. */
+  settle(sequence: number): void;
+  /** Now and then, with what the server says of the consumer that is read by. */
+  look(info: ConsumerInfo): void;
+  close(): void;
 }
 
-/** Proves where a lane stands in a stream that it drains, and prepares its consumer. Throws FailureError. */
-export async function beginDrain(
-  link: NatsLink,
-  connection: NatsConnection,
-  info: StreamInfo,
-  { lane, previously }: Consume,
-  opening: Pick<Opening, 'cursor' | 'witnesses' | 'start'>,
-): Promise<{ readonly drain: Drain; readonly start: ProvenStart }> {
-  const stream = info.config.name;
+export interface DrainOptions {
+  readonly link: NatsLink;
+  readonly connection: NatsConnection;
+  readonly info: StreamInfo;
+  readonly consume: Consume;
+  readonly opening: Pick<Opening, 'cursor' | 'witnesses' | 'start'>;
+  /** It cannot be drained any more. */
+  readonly failed: (failure: Failure) => void;
+}
+
+/**
+ * Up to where positions are lost that are missing up to `hole`; 0 if none is: nobody else removes anything from a stream that is drained, but
+ * for its limits, a purge, and consumers that were there before.
+ */
+export function lostUpTo({ begunAt }: Drain, hole: number): number {
+  return hole > begunAt ? hole : 0;
+}
+
+/** Proves where a lane stands in a stream that it drains, and prepares its consumer. Throws what calls throw. */
+export function beginDrain(options: DrainOptions): Promise<Drain> {
+  const { info, opening } = options;
   const { cursor, start } = opening;
   if (cursor === undefined && start !== undefined && start.at !== 'all')
-    throw new FailureError('source-unsupported', `${stream} is drained: a lane begins at its first record`);
-  const name = consumerName(lane);
-  const names = [name, ...(previously === undefined ? [] : [consumerName(previously)])];
-  const begunAt = cursor === undefined ? info.state.last_seq : await begunBefore(connection, link.api, info, names);
-  const proven = await proveStart(connection, link.api, info, opening, true);
-  const consumer = new QueueConsumer({
+    throw new FailureError('source-unsupported', `${info.config.name} is drained: a lane begins at its first record`);
+  return info.config.retention === 'interest' ? drainInterest(options) : drainQueue(options);
+}
+
+async function drainQueue({ link, connection, info, consume, opening }: DrainOptions): Promise<Drain> {
+  const stream = info.config.name;
+  const [name, ...replaces] = namesOf(consume);
+  const before = opening.cursor === undefined ? undefined : await findConsumer(connection, link.api, stream, consume);
+  const begunAt = opening.cursor === undefined ? info.state.last_seq : begunBefore(before, info);
+  const proven = await proveStart(connection, link.api, info, opening, 0);
+  const queue = new QueueConsumer({
     link,
     stream,
-    name,
-    description: `Causeway lane ${lane}, begun at ${info.created} ${begunAt}`,
-    replaces: names.slice(1),
+    name: name!,
+    description: describe(consume, info, begunAt),
+    replaces,
     provenUpTo: proven.at.sequence,
   });
-  return { drain: new Drain(consumer, begunAt), start: asDrained(proven, begunAt) };
+  return {
+    start: await withTaken(connection, link.api, info, proven, begunAt),
+    reader: queue,
+    begunAt,
+    settle: (sequence) => queue.settle(sequence),
+    look: ({ ack_floor }) => queue.confirmed(ack_floor.stream_seq),
+    close: () => undefined,
+  };
+}
+
+async function drainInterest({ link, connection, info, consume, opening, failed }: DrainOptions): Promise<Drain> {
+  const stream = info.config.name;
+  const [name, ...replaced] = namesOf(consume);
+  const { cursor } = opening;
+  const before = await findConsumer(connection, link.api, stream, consume);
+  const begunAt = cursor === undefined && before === undefined ? info.state.last_seq : begunBefore(before, info);
+  const make = (from: number | undefined): Promise<unknown> =>
+    call(connection, `${link.api}.CONSUMER.CREATE.${stream}.${name}`, {
+      stream_name: stream,
+      config: {
+        name,
+        durable_name: name,
+        description: describe(consume, info, begunAt),
+        ...(from === undefined
+          ? { deliver_policy: 'all' }
+          : { deliver_policy: 'by_start_sequence', opt_start_seq: from }),
+        ack_policy: 'all',
+        headers_only: true,
+        max_deliver: -1,
+        max_ack_pending: -1,
+        replay_policy: 'instant',
+      },
+    });
+  let floor = before?.ack_floor.stream_seq ?? 0;
+  // Before anything else: from here on the stream keeps what comes.
+  if (cursor === undefined && before === undefined) await make(undefined);
+  const now = await streamInfo(connection, link.api, stream);
+  const proven = await proveStart(connection, link.api, now, opening, floor);
+  if (before?.name !== name && (cursor !== undefined || before !== undefined)) {
+    await make(proven.at.sequence + 1);
+    floor = 0;
+  }
+  for (const old of replaced) await deleteConsumer(connection, link.api, stream, old);
+  const interest = new InterestConsumer({ link, stream, name: name!, replicas: info.config.num_replicas, failed });
+  if (proven.at.sequence > floor) interest.settle(proven.at.sequence);
+  return {
+    start: await withTaken(connection, link.api, now, proven, begunAt),
+    replicas: info.config.num_replicas,
+    begunAt,
+    settle: (sequence) => interest.settle(sequence),
+    look: (reader) => interest.look(reader.name),
+    close: () => interest.close(),
+  };
+}
+
+/** Names of the lane's consumer: the present one first, then the one it had under an earlier name. */
+function namesOf({ lane, previously }: Consume): string[] {
+  return [consumerName(lane), ...(previously === undefined ? [] : [consumerName(previously)])];
+}
+
+function describe({ lane }: Consume, { created }: StreamInfo, begunAt: number): string {
+  return `Causeway lane ${lane}, begun at ${created} ${begunAt}`;
 }
 
 /** Where the lane began, as the consumer that it had says; 0 if that is gone, or was of another stream of this name. */
-async function begunBefore(
+function begunBefore(before: ConsumerInfo | undefined, { created }: StreamInfo): number {
+  const match = /, begun at (\S+) (\d+)$/.exec(before?.config.description ?? '');
+  return match?.[1] === created ? Number(match[2]) : 0;
+}
+
+async function findConsumer(
   connection: NatsConnection,
   api: string,
-  { config, created }: StreamInfo,
-  names: readonly string[],
-): Promise<number> {
-  for (const name of names) {
+  stream: string,
+  consume: Consume,
+): Promise<ConsumerInfo | undefined> {
+  for (const name of namesOf(consume)) {
     try {
-      const { description = '' } = (await consumerInfo(connection, api, config.name, name)).config;
-      const match = /, begun at (\S+) (\d+)$/.exec(description);
-      if (match?.[1] === created) return Number(match[2]);
+      return await consumerInfo(connection, api, stream, name);
     } catch (error) {
       if (!(error instanceof JetStreamApiError) || error.code !== consumerNotFound) throw error;
     }
   }
-  return 0;
+  return undefined;
 }
 
-/** What is missing behind the cursor was not deleted by limits alone. */
-function asDrained(start: ProvenStart, begunAt: number): ProvenStart {
-  const { gap } = start;
-  if (gap?.reason !== 'expired') return start;
-  if (gap.upTo.sequence <= begunAt) return { at: gap.after };
-  return { ...start, gap: { ...gap, reason: 'taken' } };
+/** What is missing behind the cursor was not deleted by limits alone; and if nothing is left, nobody would tell it. */
+async function withTaken(
+  connection: NatsConnection,
+  api: string,
+  info: StreamInfo,
+  proven: ProvenStart,
+  begunAt: number,
+): Promise<ProvenStart> {
+  if (proven.begins === true || (proven.gap !== undefined && proven.gap.reason !== 'expired')) return proven;
+  const at = proven.gap?.after ?? proven.at;
+  const { time, ...rest } = proven;
+  const last = info.state.last_seq;
+  const left = last > at.sequence ? await messageFrom(connection, api, info.config.name, at.sequence + 1) : undefined;
+  const missing = left === undefined ? last : left.sequence - 1;
+  if (missing <= at.sequence) return proven;
+  if (missing <= begunAt) return { at };
+  const upTo = { incarnation: at.incarnation, sequence: missing };
+  return { ...rest, at: upTo, gap: { after: at, upTo, reason: 'taken' } };
 }

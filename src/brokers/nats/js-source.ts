@@ -8,7 +8,7 @@ import type { Failure } from '../../wire/reasons.ts';
 import type { Consume, Source, SourceEvents } from '../broker.ts';
 import { consumerInfo, consumerNotFound, streamInfo } from './api.ts';
 import type { NatsLink } from './connection.ts';
-import { beginDrain, type Drain, retentionFault } from './drain.ts';
+import { beginDrain, type Drain, lostUpTo, retentionFault } from './drain.ts';
 import { natsFailure } from './errors.ts';
 import type { ImportFilter } from './export-rules.ts';
 import { patientInfo } from './patient-info.ts';
@@ -122,10 +122,15 @@ export class JetStreamSource implements Source {
       this.#fail(unsupported);
       return;
     }
-    const drains = consume === undefined ? undefined : await beginDrain(link, connection, info, consume, opening);
-    const start = drains?.start ?? (await proveStart(connection, link.api, info, opening));
-    if (this.#events === undefined) return;
-    this.#drain = drains?.drain;
+    const failed = (failure: Failure) => this.#fail(failure);
+    const drain =
+      consume === undefined ? undefined : await beginDrain({ link, connection, info, consume, opening, failed });
+    const start = drain?.start ?? (await proveStart(connection, link.api, info, opening));
+    if (this.#events === undefined) {
+      drain?.close();
+      return;
+    }
+    this.#drain = drain;
     this.#created = info.created;
     this.#events.opened(start.gap?.after ?? start.at);
     this.#setHead(info.state.last_seq);
@@ -170,7 +175,8 @@ export class JetStreamSource implements Source {
       message: (message, sequence, seconds, nanos, pending) =>
         this.#onMessage(message, sequence, seconds, nanos, pending),
       failed: (failure) => this.#fail(failure),
-      ...(this.#drain === undefined ? {} : { consumer: this.#drain.consumer }),
+      ...(this.#drain?.reader === undefined ? {} : { consumer: this.#drain.reader }),
+      ...(this.#drain?.replicas === undefined ? {} : { replicas: this.#drain.replicas }),
       ...(timing === undefined ? {} : { timing }),
     });
     this.#poll = setInterval(() => void this.#pollHead(), headPollMs);
@@ -184,7 +190,7 @@ export class JetStreamSource implements Source {
 
   /** A Limits stream keeps no state for its readers: the sink's cursor is the only one there is. From one that is drained records go. */
   settle(position: Position): void {
-    if (position.incarnation === this.#incarnation) this.#drain?.consumer.settle(position.sequence);
+    if (position.incarnation === this.#incarnation) this.#drain?.settle(position.sequence);
     if (this.#unsettled === undefined || !covers(position, this.#unsettled)) return;
     this.#unsettled = undefined;
     this.#scheduleFlush();
@@ -194,6 +200,7 @@ export class JetStreamSource implements Source {
     this.#events = undefined;
     this.#closing.abort();
     this.#reader?.close();
+    this.#drain?.close();
     this.#memory?.close();
     clearInterval(this.#poll);
     this.#ready.length = 0;
@@ -312,13 +319,14 @@ export class JetStreamSource implements Source {
    */
   #explained(last: number, sequence: number): boolean {
     if (this.#drain === undefined && sequence > this.#known.upTo) return false;
-    const lostUpTo = this.#drain?.lostUpTo(sequence - 1) ?? Math.min(this.#known.first, sequence) - 1;
-    if (lostUpTo > last) {
+    const drain = this.#drain;
+    const lost = drain === undefined ? Math.min(this.#known.first, sequence) - 1 : lostUpTo(drain, sequence - 1);
+    if (lost > last) {
       this.#rotate();
       const position = (at: number) => ({ incarnation: this.#incarnation, sequence: at });
       const reason = this.#drain === undefined ? 'expired' : 'taken';
-      this.#ready.push({ after: position(last), upTo: position(lostUpTo), reason });
-      this.#tail = lostUpTo;
+      this.#ready.push({ after: position(last), upTo: position(lost), reason });
+      this.#tail = lost;
     }
     return true;
   }
@@ -356,7 +364,7 @@ export class JetStreamSource implements Source {
     try {
       const before = this.#head;
       const info = await consumerInfo(connection, link.api, stream, consumer);
-      this.#drain?.consumer.confirmed(info.ack_floor.stream_seq);
+      this.#drain?.look(info);
       const head = Math.max(info.delivered.stream_seq + info.num_pending, this.#tail);
       // After a purge, servers before 2.15 count with a message what is gone, and here they do not. A message since then is newer.
       if (this.#head === before && head < before && this.#events !== undefined) this.#moveHead(head);

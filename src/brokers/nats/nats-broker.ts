@@ -1,8 +1,9 @@
 import { type Failure, FailureError } from '../../wire/reasons.ts';
 import type { Broker, ExportRules, Sink, SinkLogEvents, SourceBounds, SourceStream, Survey } from '../broker.ts';
 import type { SinkStore } from '../store.ts';
-import { streamInfo } from './api.ts';
+import { deleteConsumer, streamInfo } from './api.ts';
 import type { NatsLink } from './connection.ts';
+import { consumerName } from './drain.ts';
 import { natsFailure } from './errors.ts';
 import { JetStreamSinkLog } from './js-sink-log.ts';
 import { SharedSource } from './shared-source.ts';
@@ -50,6 +51,17 @@ export class NatsBroker implements Broker {
     } catch (error) {
       const { reason, detail } = natsFailure(error);
       throw new FailureError(reason, detail, { cause: error });
+    }
+  }
+
+  async letGo(stream: string, lane: string): Promise<void> {
+    const { control } = this.#links;
+    try {
+      await deleteConsumer(control.require(), control.api, stream, consumerName(lane));
+    } catch (error) {
+      const { reason, detail } = natsFailure(error);
+      // With the stream its consumers went.
+      if (reason !== 'source-missing') throw new FailureError(reason, detail, { cause: error });
     }
   }
 

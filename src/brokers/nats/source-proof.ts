@@ -27,15 +27,15 @@ type Verdict = 'match' | 'other' | 'gone';
 /**
  * Decides where to read on, from what the sink says it holds. The cursor is believed only if the stream still has, or may have
  * had, the very records that the witnesses describe; `created` is no proof, because it changes on a restore that kept the data and
- * stays when a power cut took the tail and the numbers were used again. `drained`: what is left of the stream up to the cursor will be
- * removed, so that it has to be proven itself, by a witness at it or behind it.
+ * stays when a power cut took the tail and the numbers were used again. `drainedUpTo`: of a stream that is drained, what
+ * is left behind there and up to the cursor will be removed, so that it has to be proven itself, by a witness at it or behind it.
  */
 export async function proveStart(
   connection: NatsConnection,
   api: string,
   info: StreamInfo,
   { cursor, witnesses, start = { at: 'all' } }: Pick<Opening, 'cursor' | 'witnesses' | 'start'>,
-  drained = false,
+  drainedUpTo?: number,
 ): Promise<ProvenStart> {
   const { first_seq: first, last_seq: last } = info.state;
   if (cursor === undefined) {
@@ -61,8 +61,8 @@ export async function proveStart(
   // record at the cursor wherever the sink knows that one: below it numbers may be in use again that an older witness knows nothing of.
   let forked = cursor.sequence > last;
   const isUnproven = async (upTo: number): Promise<boolean> => {
-    if (!drained || upTo >= cursor.sequence) return false;
-    const left = await messageFrom(connection, api, info.config.name, upTo + 1);
+    if (drainedUpTo === undefined || Math.max(upTo, drainedUpTo) >= cursor.sequence) return false;
+    const left = await messageFrom(connection, api, info.config.name, Math.max(upTo, drainedUpTo) + 1);
     return left !== undefined && left.sequence <= cursor.sequence;
   };
   for (const witness of witnesses) {

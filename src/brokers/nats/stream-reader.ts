@@ -58,6 +58,8 @@ export interface StreamReaderOptions {
   /** Bytes that may be asked for and not yet be delivered; until `want` says otherwise. */
   readonly prefetchBytes: number;
   readonly missing?: 'source-missing' | 'sink-missing';
+  /** Of its consumer, where the stream demands as many as it has itself. Default 1. */
+  readonly replicas?: number;
   /** Default: an ephemeral one without acknowledgements. */
   readonly consumer?: ReaderConsumer;
   readonly timing?: ReaderTiming;
@@ -214,7 +216,7 @@ export class StreamReader {
   }
 
   async #create(connection: NatsConnection, current: () => boolean): Promise<void> {
-    const { link, stream, created, headersOnly, consumer } = this.#options;
+    const { link, stream, created, headersOnly, consumer, replicas = 1 } = this.#options;
     const time = this.#lastSeconds < 0 ? undefined : { seconds: this.#lastSeconds, nanos: this.#lastNanos };
     const changed = await stillTheSame(connection, link.api, stream, { created, sequence: this.#last, time });
     if (!current()) return;
@@ -235,7 +237,7 @@ export class StreamReader {
           ack_policy: 'none',
           replay_policy: 'instant',
           mem_storage: true,
-          num_replicas: 1,
+          num_replicas: replicas,
           inactive_threshold: inactiveMs * 1e6,
         }),
         ...(headersOnly ? { headers_only: true } : {}),
