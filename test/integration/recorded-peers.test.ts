@@ -4,8 +4,9 @@
  */
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { protocolVersions } from '../../src/wire/frame.ts';
+import { protocolVersions, verifyVersion } from '../../src/wire/frame.ts';
 import { RecordView } from '../../src/wire/record-view.ts';
+import { inProcess } from '../support/in-process.ts';
 import { judge, perfect, type Stored } from '../support/oracle.ts';
 import {
   altered,
@@ -38,7 +39,7 @@ async function withGhost(): Promise<{
         ghostly: { kind: 'fan-in', from: { cluster: 'ghost', stream: 'S' }, to: { stream: 'GHOSTLY' } },
         ghostward: { kind: 'fan-out', from: { stream: 'OUT' }, to: { cluster: 'ghost', stream: 'IN' } },
       },
-      topology: { listen: '127.0.0.1:0' },
+      topology: { listen: '127.0.0.1:0', admin: { socket: 'hub.sock' } },
     },
   });
   const hub = world.cluster('hub');
@@ -109,6 +110,11 @@ describe.each(recordings)('a peer that speaks as $name', (recording) => {
     const { verdicts, foreign } = judge(await hub.read('GHOSTLY'), 'hub/GHOSTLY', [{ lane: inLane, source, subject }]);
     expect(verdicts).toEqual({ [inLane]: perfect(source.length) });
     expect(foreign).toEqual([]);
+
+    if (version < verifyVersion) {
+      const { code, out } = await inProcess(['verify', inLane, '--config', hub.file]);
+      expect([code, out]).toEqual([2, expect.stringContaining('the daemon of ghost is too old to verify')]);
+    }
 
     const receives = peer.open('exchange');
     receives.channel.send(altered(receiver.hello, { 8: hashOf('ghostward') }));

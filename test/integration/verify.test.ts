@@ -4,6 +4,7 @@ import { headers as makeHeaders } from 'nats';
 import { expect, test } from 'vitest';
 import type { VerifyItem, VerifyReport } from '../../src/daemon/verify-verb.ts';
 import { inProcess } from '../support/in-process.ts';
+import { until } from '../support/until.ts';
 import { type ClusterSpec, fanIn, type TestCluster, World } from '../support/world.ts';
 
 const lane = 'telemetry/plant-a/hub';
@@ -134,4 +135,55 @@ test('a lane is equal while records go on; what is missing, altered, repeated or
   expect([...last.differences].sort()).toEqual(expected.filter((text) => !text.startsWith('missing')));
   // All but the one that was deleted there, and the one that stands at the end now.
   expect(last.reports).toMatchObject([{ missing: 0, expired: 7999 - 2 }]);
+}, 120_000);
+
+test('a record that came by several ways is there, whichever lane stored it; a daemon that goes away in the middle is named', async () => {
+  const names = ['a', 'b', 'c'];
+  const one = { kind: 'replicate', between: names, stream: 'R', start: 'all' };
+  // The whole of R from two of its members: each record comes twice, and most in the name of somebody else.
+  const both = {
+    kind: 'fan-in',
+    from: { cluster: ['a', 'b'], stream: 'R' },
+    to: { stream: 'T', subject: 't.{subject}' },
+    origins: names,
+  };
+  const member: ClusterSpec = { streams: { R: { subjects: ['r.>'] } }, links: { one } };
+  const grants = [{ to: 'c', read: { stream: 'R' } }];
+  await using world = await withAdmin({
+    a: { ...member, grants },
+    b: { ...member, grants, dial: ['a'] },
+    c: { dial: ['a', 'b'], streams: { ...member.streams, T: { subjects: ['t.>'] } }, links: { one, both } },
+  });
+  await world.start();
+  for (const name of names) {
+    await using feed = await world.cluster(name).feedShared('R', { count: 300 });
+    await feed.reached();
+  }
+  for (const name of names) await world.cluster(name).holds('R', 900);
+  await world.level();
+  const [a, c] = [world.cluster('a'), world.cluster('c')];
+  const found = [...(await verify(a, 'one')).reports, ...(await verify(c, 'both')).reports];
+  const outcome = (report: VerifyReport) => [report.lane, report.verdict, 'records' in report ? report.records : 0];
+  expect(found.map(outcome).sort()).toEqual([
+    ['both/a/c', 'equal', 900],
+    ['both/b/c', 'equal', 900],
+    ['one/a/b', 'equal', 300],
+    ['one/a/c', 'equal', 300],
+    ['one/b/a', 'equal', 300],
+    ['one/c/a', 'equal', 300],
+  ]);
+  expect(await c.count('T')).toBe(900);
+
+  await c.daemon.freeze();
+  const asked = verify(a, 'one/c/a');
+  // There is one at a time.
+  const busy = async () =>
+    (await verify(a, 'one/a/b')).reports.some((report) => 'reason' in report && report.reason === 'overloaded');
+  await until(busy, { what: 'the verification to be under way' });
+  await c.daemon.kill();
+  const ended = await asked;
+  expect(ended).toMatchObject({ code: 2, reports: [{ lane: 'one/c/a', verdict: 'unverified' }] });
+  expect(ended.reports[0]).toMatchObject({ detail: expect.stringContaining('c went away') });
+  const late = await verify(a, 'one/c/a');
+  expect(late).toMatchObject({ code: 2, reports: [{ reason: 'unreachable', detail: 'c is not connected' }] });
 }, 120_000);
