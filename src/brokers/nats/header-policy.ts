@@ -73,10 +73,20 @@ export function headerTarget(config: {
 }
 
 const reserved = 'Nats-';
+
+export function isReserved(key: string): boolean {
+  return key.startsWith(reserved);
+}
+
+/** A reserved header, or the line of one, under a name of ours. */
+export function renamed(line: string): string {
+  return `Causeway-${line.slice(reserved.length)}`;
+}
+
 const rollupLine = /:[ \t]*sub[ \t]*$/;
 
 /**
- * The line of a header as it is stored; undefined if it is stripped. `line` begins with `key`, and is latin1 text. `ageSeconds`: for how
+ * The line of a reserved header as it is stored; undefined if it is stripped. `line` begins with `key`, and is latin1 text. `ageSeconds`: for how
  * long the lane's source has held the record.
  */
 export function storedLine(
@@ -85,22 +95,20 @@ export function storedLine(
   target: HeaderTarget,
   ageSeconds: () => number,
 ): string | undefined {
-  if (!key.startsWith(reserved)) return line;
-  const renamed = `Causeway-${line.slice(reserved.length)}`;
   switch (treatmentOf(key.slice(reserved.length))) {
     case 'same':
       return line;
     case 'strip':
       return undefined;
     case 'rename':
-      return renamed;
+      return renamed(line);
     case 'rollup':
-      return target.bucket && rollupLine.test(line) ? line : renamed;
+      return target.bucket && rollupLine.test(line) ? line : renamed(line);
     case 'bucket':
-      return target.bucket ? line : renamed;
+      return target.bucket ? line : renamed(line);
     case 'ttl': {
       const left = target.ttl ? lifetimeLeft(line.slice(key.length + 1).trim(), ageSeconds) : undefined;
-      return left === undefined ? renamed : `${key}: ${left}`;
+      return left === undefined ? renamed(line) : `${key}: ${left}`;
     }
   }
 }

@@ -1,7 +1,7 @@
 import { originTime } from '../../dedupe/origin-index.ts';
 import type { RecordView } from '../../wire/record-view.ts';
 import type { TailRecord } from '../broker.ts';
-import { type HeaderTarget, plainTarget, storedLine } from './header-policy.ts';
+import { type HeaderTarget, isReserved, plainTarget, renamed, storedLine } from './header-policy.ts';
 import { isSourced } from './stream-source.ts';
 
 /**
@@ -20,10 +20,11 @@ const pathKey = 'Causeway-Path';
 const atKey = 'Causeway-At';
 const chainKey = 'Nats-Expected-Last-Sequence';
 const idKey = 'Nats-Msg-Id';
-const prefix = 'Causeway-';
-const ours = Buffer.from(prefix);
+const ours = Buffer.from('Causeway-');
 const version = 'NATS/1.0';
 const firstLine = `${version}\r\n`;
+/** A first line with a status. */
+const statusLine = /^NATS\/1\.0[^\r\n]*\r\n/;
 const blockEnd = '\r\n\r\n';
 const beyondAscii = /[\x80-\xff]/;
 
@@ -200,13 +201,15 @@ export function sinkHeaders(
   }
   if (view.headersEnd === view.headersStart) return Buffer.from(`${firstLine}${text}\r\n`);
   const block = carried(view, target);
-  // Its first line may have a status, which is the application's too.
   const restAt = block.indexOf('\r\n') + 2;
+  // Its first line may have a status, which is the application's too.
+  if (restAt !== firstLine.length)
+    return Buffer.concat([block.subarray(0, restAt), Buffer.from(text), block.subarray(restAt)]);
+  text = firstLine + text;
   const size = Buffer.byteLength(text);
-  const result = Buffer.allocUnsafe(size + block.length);
-  block.copy(result, 0, 0, restAt);
-  result.write(text, restAt);
-  block.copy(result, restAt + size, restAt);
+  const result = Buffer.allocUnsafe(size + block.length - restAt);
+  result.write(text);
+  block.copy(result, size, restAt);
   return result;
 }
 
@@ -218,10 +221,11 @@ function carried(view: RecordView, target: HeaderTarget): Buffer {
   const ageSeconds = () => Math.max(0, Math.floor(Date.now() / 1000) - view.seconds);
   const lines: string[] = [];
   for (const [key, line] of splitLines(text)) {
-    const stored = storedLine(key, line, target, ageSeconds);
+    const reserved = isReserved(key);
     // Nothing passes for ours, not even under its new name.
-    if (stored !== undefined && !(stored.startsWith(prefix) && isOurs(stored.slice(0, stored.indexOf(':')))))
-      lines.push(stored);
+    if (isOurs(reserved ? renamed(key) : key)) continue;
+    const stored = reserved ? storedLine(key, line, target, ageSeconds) : line;
+    if (stored !== undefined) lines.push(stored);
   }
   return joinLines(text, lines);
 }
@@ -239,8 +243,7 @@ function splitLines(text: string): [key: string, line: string][] {
 
 /** The block with other lines. */
 function joinLines(text: string, lines: readonly string[]): Buffer {
-  const end = text.indexOf('\r\n');
-  const first = text.startsWith(version) && end > 0 ? text.slice(0, end + 2) : firstLine;
+  const first = text.startsWith(firstLine) ? firstLine : (statusLine.exec(text)?.[0] ?? firstLine);
   return Buffer.from(`${first}${lines.map((line) => `${line}\r\n`).join('')}\r\n`, 'latin1');
 }
 
