@@ -243,6 +243,23 @@ export interface Survey {
   ): Promise<void>;
 }
 
+/** A source stream at a moment. */
+export interface SourceState {
+  /** By the clock that its records have their times from, as far as it can be known. Unix ms. */
+  readonly atMs: number;
+  readonly lastSequence: number;
+  readonly messages: number;
+  readonly bytes: number;
+  readonly limits: RetentionLimits;
+}
+
+/** The limits of a stream by which it deletes its oldest records; absent where it has none. */
+export interface RetentionLimits {
+  readonly maxAgeMs?: number;
+  readonly maxBytes?: number;
+  readonly maxMessages?: number;
+}
+
 /** The own cluster as its ends of lanes see it. */
 export interface Broker {
   /** Why it cannot be reached; undefined if it can. */
@@ -254,6 +271,10 @@ export interface Broker {
   head(stream: string): Promise<number>;
   /** Removes what a lane keeps at a stream that it drained, which is wanted no more. Throws FailureError. */
   letGo(stream: string, lane: string): Promise<void>;
+  /** How a stream that is read here stands, and by what it deletes. Throws FailureError. */
+  sourceState(stream: string): Promise<SourceState>;
+  /** When the first record at a sequence or behind it was stored, Unix ms; undefined if there is none. Throws FailureError. */
+  storedMs(stream: string, sequence: number): Promise<number | undefined>;
   /** Throws FailureError while sinks cannot be reached. */
   requireSinks(): void;
   /** Calls back when sinks can be reached, for the first time or again; at once if they can. Returns the way to stop that. */

@@ -364,6 +364,7 @@ export class LaneRunner {
       ...(stats.head === undefined ? {} : { headSequence: stats.head }),
       ...(stats.headAtMs === undefined ? {} : { headAtMs: stats.headAtMs }),
       ...(lag === undefined ? {} : { lagRecords: lag }),
+      ...(stats.retention === undefined ? {} : { retention: stats.retention }),
       ...(lag === 0
         ? { lagSeconds: 0 }
         : behindSinceMs === undefined

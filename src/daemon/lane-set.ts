@@ -16,6 +16,7 @@ import { LaneRunner } from './lane-runner.ts';
 import { LaneStats } from './lane-stats.ts';
 import { openLine } from './line-driver.ts';
 import type { LocalLane } from './links.ts';
+import { RetentionWatch } from './retention-watch.ts';
 import { SinkStream } from './sink-stream.ts';
 
 /** What lanes may take of the memory budget at most (I5), in bytes, and how records are appended. */
@@ -84,6 +85,7 @@ export class LaneSet {
   /** Sink streams that others write too. */
   #shared: ReadonlySet<string> = new Set();
   readonly #timer: NodeJS.Timeout;
+  readonly #retention: RetentionWatch;
   #draining = false;
 
   constructor(deps: LaneDeps) {
@@ -91,6 +93,10 @@ export class LaneSet {
     this.#limits = deps.limits ?? laneLimits;
     this.#timer = setInterval(() => void this.#pollHeads(), headPollMs);
     this.#timer.unref();
+    const senders = () => this.#runners().filter(({ role }) => role === 'sender');
+    this.#retention = new RetentionWatch(deps.broker, () =>
+      senders().map(({ plan, stats }) => ({ stream: plan.sourceStream, stats })),
+    );
   }
 
   /** The complete list of lanes as they shall be: unchanged ones go on untouched, others stop and start. */
@@ -196,6 +202,7 @@ export class LaneSet {
   async stop(): Promise<void> {
     this.#draining = true;
     clearInterval(this.#timer);
+    this.#retention.stop();
     for (const runner of this.#runners()) runner.stop();
     const sinks = [...this.#sinks.values()];
     this.#sinks.clear();

@@ -1,3 +1,4 @@
+import type { RetentionEnd } from '../lane/retention.ts';
 import type { LanePlan } from '../topology/plan.ts';
 import type { Position } from '../wire/position.ts';
 
@@ -33,6 +34,8 @@ export class LaneStats {
   lost = 0;
   gaps = 0;
   sessions = 0;
+  /** When the source begins to delete what is not carried; undefined while that is not known, or not to be expected. */
+  retention: RetentionEnd | undefined;
   /** How far the source's latest incarnation was, by its last batch. */
   #known: Position | undefined;
 

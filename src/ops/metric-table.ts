@@ -165,6 +165,7 @@ export const statusMetrics: readonly StatusMetric[] = [
   lane('lane_progress_timestamp_seconds', 'When the stored position last moved.', (l) => seconds(l.progressAtMs)),
   lane('lane_lag_records', 'Records at the source that the sink has not stored.', (l) => l.lagRecords),
   lane('lane_lag_seconds', 'Age of the oldest record that is not stored; 0 when level.', (l) => l.lagSeconds),
+  lane('lane_retention_seconds', 'Time until the source deletes what is not stored.', (l) => l.retention?.seconds),
   lane('lane_credit_bytes', 'Bytes that may still be sent.', (l) => l.creditBytes),
   lane('lane_inflight_bytes', 'Bytes sent and not yet acknowledged as stored.', (l) => l.inflightBytes),
   laneTotal('lane_records_total', 'Records stored by the sink.', (l) => l.recordsTotal),

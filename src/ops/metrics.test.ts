@@ -68,7 +68,7 @@ describe('names', () => {
 describe('render', () => {
   it('shows every metric that the status knows', async () => {
     const status = daemonStatus({
-      lanes: [laneStatus({ state: 'blocked', reason: 'sink-full' })],
+      lanes: [laneStatus({ state: 'blocked', reason: 'sink-full', retention: { seconds: 5, limit: 'max_age' } })],
       peers: [peerStatus({ reason: 'unreachable' })],
       groups: [groupStatus()],
       gaps: [],

@@ -46,6 +46,11 @@ export interface LaneStatus {
   readonly lagRecords?: number;
   /** Time since the oldest record that is not stored was written at the source, in seconds; 0 when level. */
   readonly lagSeconds?: number;
+  /**
+   * At a sender: in how many seconds the source stream begins to delete what is not stored, at the present rate, and by which of its limits.
+   * Absent while level, while the backlog does not grow towards a limit, and while that is not known.
+   */
+  readonly retention?: { readonly seconds: number; readonly limit: string };
   /** Last time the stored position moved, Unix ms. */
   readonly progressAtMs?: number;
   /**

@@ -98,7 +98,7 @@ test('what a source deleted while its lane was away is an alarm until it is ackn
 });
 
 test('a lane that parks at a gap passes what was acknowledged and no more, over restarts too', async () => {
-  await using world = await World.make(clusters({ max_msgs: 50 }, { gaps: 'park' }));
+  await using world = await World.make(clusters({ max_msgs: 50, max_age: 3_600e9 }, { gaps: 'park' }));
   const [hub, plant] = [world.cluster('hub'), world.cluster('plant-a')];
   await world.start();
   await publish(plant, 20);
@@ -125,6 +125,20 @@ test('a lane that parks at a gap passes what was acknowledged and no more, over 
   expect(grown).toMatchObject({ records: 70, after: first?.after, at: first?.at });
   expect((await hub.daemon.lane(lane)).storedSequence).toBe(20);
   expect(await hub.count('FLEET')).toBe(20);
+
+  // What waits meanwhile is deleted by its age, at the latest.
+  let retention: unknown;
+  await until(
+    async () => {
+      ({ retention } = await plant.daemon.lane(lane));
+      return retention !== undefined;
+    },
+    { what: () => 'an estimate when the source loses data' },
+  );
+  expect(retention).toMatchObject({ limit: 'max_age' });
+  expect(
+    (await plant.daemon.metrics()).match(/^causeway_lane_retention_seconds\{.*direction="out"\} (\S+)$/m)?.[1],
+  ).toMatch(/^3\d\d\d/);
 
   await gaps(hub, 'ack', lane);
   await world.stored(lane, 140);

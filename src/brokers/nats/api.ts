@@ -9,11 +9,17 @@ export const consumerNotFound = 10014;
 /** The part of a stream's information that Causeway uses (STREAM.INFO). */
 export interface StreamInfo {
   readonly created: string;
+  /** When this was so, by the server's clock; from 2.10 on. */
+  readonly ts?: string;
   readonly config: {
     readonly name: string;
     readonly subjects?: readonly string[];
     readonly retention: 'limits' | 'interest' | 'workqueue';
     readonly max_msgs_per_subject?: number;
+    /** In nanoseconds; 0 for none. */
+    readonly max_age?: number;
+    readonly max_bytes?: number;
+    readonly max_msgs?: number;
     readonly num_replicas: number;
     readonly discard?: 'old' | 'new';
     readonly no_ack?: boolean;

@@ -1,7 +1,18 @@
+import type { NatsConnection } from 'nats';
 import { type Failure, FailureError } from '../../wire/reasons.ts';
-import type { Broker, ExportRules, Sink, SinkLogEvents, SourceBounds, SourceStream, Survey } from '../broker.ts';
+import type {
+  Broker,
+  ExportRules,
+  RetentionLimits,
+  Sink,
+  SinkLogEvents,
+  SourceBounds,
+  SourceState,
+  SourceStream,
+  Survey,
+} from '../broker.ts';
 import type { SinkStore } from '../store.ts';
-import { deleteConsumer, streamInfo } from './api.ts';
+import { deleteConsumer, messageFrom, type StreamInfo, streamInfo } from './api.ts';
 import type { NatsLink } from './connection.ts';
 import { consumerName } from './drain.ts';
 import { natsFailure } from './errors.ts';
@@ -45,9 +56,29 @@ export class NatsBroker implements Broker {
   }
 
   async head(stream: string): Promise<number> {
+    return (await this.sourceState(stream)).lastSequence;
+  }
+
+  sourceState(stream: string): Promise<SourceState> {
+    return this.#ask(async (connection, api) => {
+      const { ts, config, state } = await streamInfo(connection, api, stream);
+      const { last_seq: lastSequence, messages, bytes } = state;
+      const atMs = ts === undefined ? Date.now() : Date.parse(ts);
+      return { atMs, lastSequence, messages, bytes, limits: limitsOf(config) };
+    });
+  }
+
+  storedMs(stream: string, sequence: number): Promise<number | undefined> {
+    return this.#ask(async (connection, api) => {
+      const found = await messageFrom(connection, api, stream, sequence);
+      return found === undefined ? undefined : found.seconds * 1000 + Math.floor(found.nanos / 1e6);
+    });
+  }
+
+  async #ask<T>(question: (connection: NatsConnection, api: string) => Promise<T>): Promise<T> {
     const { control } = this.#links;
     try {
-      return (await streamInfo(control.require(), control.api, stream)).state.last_seq;
+      return await question(control.require(), control.api);
     } catch (error) {
       const { reason, detail } = natsFailure(error);
       throw new FailureError(reason, detail, { cause: error });
@@ -84,4 +115,14 @@ export class NatsBroker implements Broker {
   surveySink(stream: string): Survey {
     return new NatsSurvey({ link: this.#links.reader, cluster: this.#cluster, stream, rules: undefined });
   }
+}
+
+/** A stream that refuses new records at its size deletes old ones by their age only. */
+function limitsOf({ max_age = 0, max_bytes = -1, max_msgs = -1, discard }: StreamInfo['config']): RetentionLimits {
+  const bySize = discard !== 'new';
+  return {
+    ...(max_age > 0 ? { maxAgeMs: max_age / 1e6 } : {}),
+    ...(bySize && max_bytes > 0 ? { maxBytes: max_bytes } : {}),
+    ...(bySize && max_msgs > 0 ? { maxMessages: max_msgs } : {}),
+  };
 }
