@@ -100,11 +100,11 @@ export const strikes: Readonly<Record<FaultKind, Strike>> = {
     nothing,
   ),
   'line-half-open': onLine((line, { choice }) => line.halfOpen(pick(['dialler', 'target'], choice)), nothing),
-  'sink-full': ({ nemesis, alone }, { target, forMs, choice }) =>
-    alone([`stream ${target}`], async () => {
-      await limit(nemesis, target, (bytes) => bytes + Math.ceil(choice * 20_000));
+  'sink-full': (stage, { target, forMs, choice }) =>
+    stage.alone([`stream ${target}`], async () => {
+      await limit(stage, target, (bytes) => bytes + 50_000 + Math.ceil(choice * 50_000));
       await delay(forMs);
-      await limit(nemesis, target, () => -1);
+      await limit(stage, target, () => -1);
     }),
   'permission-taken': ({ nemesis, alone }, { target, forMs, choice }) =>
     alone([`permission ${target}`], async () => {
@@ -238,15 +238,21 @@ export async function readGaps(url: string): Promise<NamedGap[]> {
   }
 }
 
-async function limit(nemesis: NemesisWorld, target: string, to: (bytes: number) => number): Promise<void> {
+async function limit({ nemesis, chronicles }: Stage, target: string, to: (bytes: number) => number): Promise<void> {
   const { stream } = nemesis.place(target);
   const client = await nemesis.world.cluster(target).client();
+  const before = await read(nemesis, target);
   await asked(`the limit of ${stream} of ${target} to be changed`, async () => {
     const { streams } = await jetstreamManager(client, { timeout: 2_000 });
     const { state } = await streams.info(stream);
     await streams.update(stream, { max_bytes: to(state.bytes) });
     return true;
   });
+  // What came between question and answer may make it more than that: then the server removes the oldest.
+  const { state } = await asked(`${stream} of ${target} to be looked at`, async () =>
+    (await jetstreamManager(client)).streams.info(stream),
+  );
+  chronicles.get(target)!.purged.push(...before.filter(({ sequence }) => sequence < state.first_seq));
 }
 
 /** Waits until every server of a cluster takes part again: two of three at once would be no outage, but a loss. */
