@@ -103,6 +103,12 @@ describe('check', () => {
     expect([code, out]).toEqual([0, 'hub.yaml: cluster hub, 1 peer, 1 link, 0 grants\nok\n']);
   });
 
+  it('says aloud what a link drains', async () => {
+    await writeFile(path('drains.yaml'), topology.replace('stream: TELEMETRY', 'stream: TELEMETRY, consume: true'));
+    const { code, out } = await inProcess(['check', path('drains.yaml')]);
+    expect([code, out]).toEqual([0, expect.stringContaining(': a record goes from there once hub/')]);
+  });
+
   it('shows every problem of every file with its place', async () => {
     const { code, out } = await causeway(['check', 'bad.yaml', 'none.yaml', 'hub.yaml'], { cwd: dir.path });
     expect(code).toBe(3);
