@@ -11,8 +11,9 @@ import { applications, writesPerReading } from './lanes.ts';
 import { openScreen, type Screen } from './screen.ts';
 import { Site } from './site.ts';
 import { type LaneView, laneTable } from './tables.ts';
-import { clusters, hub, picture, plants, streamsOf, topologyOf, trustDomain } from './topologies.ts';
+import { clusters, hub, links, picture, plants, streamsOf, topologyOf, trustDomain } from './topologies.ts';
 import { judge } from './verdict.ts';
+import { verify } from './verify.ts';
 import { Watch } from './watch.ts';
 import { Writer } from './writer.ts';
 
@@ -120,9 +121,23 @@ class Demo {
     const { clean, lines } = await judge(
       (cluster, stream, observe) => this.#site(cluster).client.readAll(stream, observe),
       this.#writers,
+      await this.#verified(),
     );
-    out(`\nThe verdict, by reading every sink from its first record to its last:\n\n${lines.join('\n')}\n`);
+    out(
+      `\nThe verdict, by reading every sink from its first record to its last, and by causeway verify:\n\n${lines.join('\n')}\n`,
+    );
     return clean;
+  }
+
+  /** What daemons say of each lane when they compare its two ends. Between them, the hub and one plant take part in all. */
+  async #verified(): Promise<ReadonlyMap<string, string>> {
+    const [plantA] = plants;
+    const found = new Map<string, string>();
+    for (const [cluster, link] of [...links.map((name) => [hub, name] as const), [plantA, 'orders'] as const])
+      for (const [lane, verdict] of await verify(this.#site(cluster).file, link, this.#signal))
+        found.set(lane, verdict);
+    this.#signal.throwIfAborted();
+    return found;
   }
 
   async #start(): Promise<void> {

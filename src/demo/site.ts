@@ -11,7 +11,9 @@ import type { DaemonStatus } from '../ops/status.ts';
 import { type Ports, storeOf } from './topologies.ts';
 
 /** The program itself, built or from source. */
-const main = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url));
+export const main = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url),
+);
 const startLimitMs = 30_000;
 const statusTimeoutMs = 1000;
 

@@ -15,10 +15,19 @@ it('shows lanes as they are, and unknown as unknown', () => {
 });
 
 it('gives the verdict, and speaks of altered records only where there are any', () => {
-  const verdict = { lane: 'l/a/b', sent: 3, stored: 3, duplicates: 0, outOfOrder: 0, lost: 0, altered: 0 };
+  const verdict = {
+    lane: 'l/a/b',
+    sent: 3,
+    stored: 3,
+    duplicates: 0,
+    outOfOrder: 0,
+    lost: 0,
+    altered: 0,
+    verified: 'equal',
+  };
   expect(verdictTable([verdict])).toEqual([
-    'lane      sent   stored  duplicates  out of order  lost',
-    'l/a/b        3        3           0             0     0',
+    'lane      sent   stored  duplicates  out of order  lost  verified',
+    'l/a/b        3        3           0             0     0     equal',
   ]);
-  expect(verdictTable([{ ...verdict, altered: 2 }])[0]).toMatch(/lost {2}altered$/);
+  expect(verdictTable([{ ...verdict, altered: 2 }])[0]).toMatch(/lost {2}altered {2}verified$/);
 });

@@ -30,12 +30,13 @@ export function laneTable(at: string, lanes: readonly LaneView[]): string[] {
 /** The verdict: a line per lane. */
 export function verdictTable(verdicts: readonly LaneVerdict[]): string[] {
   const withAltered = verdicts.some(({ altered }) => altered > 0);
-  const rows = verdicts.map(({ lane, sent, stored, duplicates, outOfOrder, lost, altered }) => [
+  const rows = verdicts.map(({ lane, sent, stored, duplicates, outOfOrder, lost, altered, verified = '' }) => [
     lane,
     ...[sent, stored, duplicates, outOfOrder, lost, ...(withAltered ? [altered] : [])].map(formatCount),
+    verified,
   ]);
   const columns = ['lane', 'sent', 'stored', 'duplicates', 'out of order', 'lost'];
-  return aligned(withAltered ? [...columns, 'altered'] : columns, rows, [7, 7]);
+  return aligned([...columns, ...(withAltered ? ['altered'] : []), 'verified'], rows, [7, 7]);
 }
 
 /** First and any column without numbers to the left, numbers to the right. `widths`: at least, from the second column on. */

@@ -11,6 +11,8 @@ export interface LaneVerdict {
   readonly lost: number;
   /** Records in the sink that nobody sent so. */
   readonly altered: number;
+  /** What the daemons at its two ends found when they compared them: `equal`, or else. */
+  readonly verified?: string;
 }
 
 export function isClean({ sent, stored, duplicates, outOfOrder, lost, altered }: LaneVerdict): boolean {

@@ -14,6 +14,9 @@ export const streams = {
   orders: 'ORDERS',
 } as const;
 
+/** Those of the hub: it takes part in every one. */
+export const links = ['telemetry', 'recipes', 'orders'] as const;
+
 /** Stream of a cluster that somebody makes before the lanes can run; the RECIPES of the plants are made by Causeway. */
 export interface OwnStream {
   readonly stream: string;
@@ -104,6 +107,7 @@ trustDomain: ${trustDomain}
 tls: { cert: ${cluster}.crt, key: ${cluster}.key, ca: ca.crt }
 nats: { embedded: { store: ${storeOf(cluster)}, port: ${nats} } }
 monitor: 127.0.0.1:${monitor}
+admin: { socket: ${cluster}.sock }
 `;
 }
 

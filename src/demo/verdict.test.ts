@@ -24,13 +24,19 @@ function whole(): Streams {
   return streams;
 }
 
-function verdictOf(streams: Streams) {
+const equal = new Map(lanes.map(({ lane }) => [lane, 'equal']));
+
+function verdictOf(streams: Streams, verified: ReadonlyMap<string, string> = equal) {
   const senders = new Map(
     applications.map(({ name, cluster, make }) => [name, { sent, record: (n: number) => make(cluster, n, pace) }]),
   );
-  return judge(async (cluster, stream, observe) => {
-    for (const { subject, payload } of streams.get(`${stream} ${cluster}`) ?? []) observe(subject, payload);
-  }, senders);
+  return judge(
+    async (cluster, stream, observe) => {
+      for (const { subject, payload } of streams.get(`${stream} ${cluster}`) ?? []) observe(subject, payload);
+    },
+    senders,
+    verified,
+  );
 }
 
 describe('judge', () => {
@@ -52,7 +58,7 @@ describe('judge', () => {
       1,
     );
     const { clean, lines } = await verdictOf(streams);
-    expect(lines.find((line) => line.startsWith(lane))).toMatch(/ 5 +4 +0 +0 +1$/);
+    expect(lines.find((line) => line.startsWith(lane))).toMatch(/ 5 +4 +0 +0 +1 +equal$/);
     expect(lines.at(-1)).toContain(`NOT CLEAN: ${lane}.`);
     expect(clean).toBe(false);
   });
@@ -63,6 +69,16 @@ describe('judge', () => {
     held.push(held.find(({ subject }) => subject.startsWith(`order.${cluster}.`))!);
     const { clean, lines } = await verdictOf(streams);
     expect(lines.find((line) => line.startsWith(`ORDERS of ${cluster} itself`))).toMatch(/ 5 +6 +1 +0 +0$/);
+    expect(clean).toBe(false);
+  });
+
+  it('tells of a lane that its daemons find different, and of one that they do not speak of', async () => {
+    const [first, second, ...rest] = lanes.map(({ lane }) => lane);
+    const found = new Map([[first!, 'different'], ...rest.map((lane) => [lane, 'equal'] as const)]);
+    const { clean, lines } = await verdictOf(whole(), found);
+    expect(lines.find((line) => line.startsWith(first!))).toMatch(/ 5 +5 +0 +0 +0 +different$/);
+    expect(lines.find((line) => line.startsWith(second!))).toMatch(/ 5 +5 +0 +0 +0 +no answer$/);
+    expect(lines.at(-1)).toContain(`NOT CLEAN: ${first}, ${second}.`);
     expect(clean).toBe(false);
   });
 

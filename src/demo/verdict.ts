@@ -29,8 +29,15 @@ export type ReadStream = (
   observe: (subject: string, payload: string) => void,
 ) => Promise<void>;
 
-/** Reads every sink and compares it with what was sent. `senders`: by the name of the application. */
-export async function judge(read: ReadStream, senders: ReadonlyMap<string, Sender>): Promise<Verdict> {
+/**
+ * Reads every sink and compares it with what was sent. `senders`: by the name of the application; `verified`: by lane, what its daemons found
+ * when they compared its two ends.
+ */
+export async function judge(
+  read: ReadStream,
+  senders: ReadonlyMap<string, Sender>,
+  verified: ReadonlyMap<string, string>,
+): Promise<Verdict> {
   const ofLanes = new Map<DemoLane, LaneVerdict>();
   const own: LaneVerdict[] = [];
   const strange: string[] = [];
@@ -55,7 +62,7 @@ export async function judge(read: ReadStream, senders: ReadonlyMap<string, Sende
     }
   }
   return summary(
-    lanes.map((lane) => ofLanes.get(lane)!),
+    lanes.map((lane) => ({ ...ofLanes.get(lane)!, verified: verified.get(lane.lane) ?? 'no answer' })),
     own,
     strange,
   );
@@ -63,7 +70,7 @@ export async function judge(read: ReadStream, senders: ReadonlyMap<string, Sende
 
 function summary(ofLanes: readonly LaneVerdict[], own: readonly LaneVerdict[], strange: readonly string[]): Verdict {
   const wrongOwn = own.filter((verdict) => !isClean(verdict));
-  const wrong = [...ofLanes.filter((verdict) => !isClean(verdict)), ...wrongOwn];
+  const wrong = [...ofLanes.filter((verdict) => !isClean(verdict) || verdict.verified !== 'equal'), ...wrongOwn];
   const clean = wrong.length === 0 && strange.length === 0;
   return {
     clean,
