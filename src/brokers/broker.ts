@@ -125,7 +125,12 @@ export interface SinkLogEvents {
    * anything in flight. The writer re-reads before it goes on. `chainBroken`: another writer's record came between.
    */
   unsure(failure: Failure, chainBroken: boolean): void;
+  /** Each answer by itself, in the order in which they come: that append of this round is stored there, or (undefined) refused. */
+  answered?(append: number, sinkSequence: number | undefined): void;
 }
+
+/** An append that has been prepared: sends it; `false`: it is not to be sent any more. */
+export type HeldAppend = (send: boolean) => void;
 
 /** A sink stream as an append-only log with optimistic concurrency. Every append is answered. */
 export interface SinkLog {
@@ -157,6 +162,8 @@ export interface SinkFacts {
   readonly replicas: number;
   /** Why exactly-once cannot be kept in it by this version; undefined if it can. */
   readonly unsuitable: string | undefined;
+  /** Why its records may be gone before anybody looks for them; undefined if they stay. */
+  readonly vanishing: 'consumed' | 'superseded' | 'aged' | undefined;
   /** From where the broker itself copies into it. */
   readonly copied: readonly CopiedStream[];
 }
@@ -200,6 +207,10 @@ export interface Sink extends SinkLog {
   tail(after: number, observe: SinkObserver): Promise<number>;
   /** Shows every message behind `after` up to the last one that `facts` speaks of, whatever is in flight. */
   scan(after: number, facts: SinkFacts, observe: SinkObserver, signal: AbortSignal): Promise<void>;
+  /** From now on each append is given to `hold` instead of being sent; undefined: they are sent at once. */
+  gate(hold: ((append: HeldAppend) => void) | undefined): void;
+  /** Resolves when the fate of every append so far is known, or nobody will tell any more. */
+  quiet(): Promise<void>;
   /** Makes the stream; one that exists is not altered. Returns what stood in the way. */
   create(plan: CreatePlan): Promise<Failure | undefined>;
   close(): void;

@@ -1,3 +1,4 @@
+import type { IntentGroup } from '../dedupe/intent-group.ts';
 import type { OriginMark, OriginSnapshot } from '../dedupe/origin-snapshot.ts';
 import type { Position, Witness } from '../wire/position.ts';
 import type { Reason } from '../wire/reasons.ts';
@@ -142,6 +143,14 @@ export interface SavedOrigins {
   readonly workMs: number;
 }
 
+/** A group as it was read; what is written over it names this revision. */
+export interface KeptIntent {
+  readonly slot: number;
+  readonly revision: number;
+  /** Undefined: what stands there is none that this build can read. */
+  readonly group: IntentGroup | undefined;
+}
+
 /** What is kept of the lanes that end in the sink streams of a cluster. `replicas`: as many copies as the sink stream has. */
 export interface SinkStore {
   /** The checkpoint of a lane into a sink stream, and its revision; undefined if there is none. */
@@ -160,6 +169,10 @@ export interface SinkStore {
   origins(stream: string, replicas: number): Promise<LoadedOrigins>;
   /** Writes that over what `head` describes, and returns what is to be written over next; `superseded` if another was faster. */
   saveOrigins(stream: string, origins: StoredOrigins, head: OriginsHead, replicas: number): Promise<SavedOrigins>;
+  /** The groups of records that were announced for a sink stream and may not be accounted for elsewhere yet. */
+  intents(stream: string, replicas: number): Promise<readonly KeptIntent[]>;
+  /** Writes a group over what its slot has (revision 0: nothing) and returns the new revision; `superseded` if another was faster. */
+  saveIntent(stream: string, slot: number, group: IntentGroup, revision: number, replicas: number): Promise<number>;
   /**
    * Enters a gap into the ledger; the same gap twice is one entry. One that was met before and has grown since is one entry too, but for
    * what is acknowledged of it. Returns whether all of it is acknowledged.

@@ -71,7 +71,7 @@ class Rig {
       openSink: (events) => this.#openSink(events),
       open: () => (role === this.#dials ? (events) => this.#open(events) : undefined),
       obstacle: () => undefined,
-      mode: () => undefined,
+      appending: () => ({}),
     });
   }
 

@@ -53,7 +53,7 @@ function sender() {
       return channel;
     },
     obstacle: () => obstacle,
-    mode: () => undefined,
+    appending: () => ({}),
   });
   return {
     runner,

@@ -25,7 +25,7 @@ export interface LaneRunnerOptions extends Omit<LaneSessionOptions, 'live' | 'en
   readonly open: () => ((events: ChannelEvents) => Channel) | undefined;
   /** What keeps the own end from working, apart from any session. */
   readonly obstacle: () => Failure | undefined;
-  readonly mode: () => 'chain' | 'id' | undefined;
+  readonly appending: () => Pick<LaneStatus, 'mode' | 'guarantee'>;
 }
 
 /** Keeps one lane going: sessions one after the other, with the reconnect schedule between them, and its state for all to see. */
@@ -326,11 +326,10 @@ export class LaneRunner {
 
   status(nowMs: number): LaneStatus {
     this.#update();
-    const { plan, role, peer, mode } = this.#options;
+    const { plan, role, peer, appending } = this.#options;
     const { stats } = this;
     const [state, failure] = this.#judge();
     const lag = stats.lag;
-    const appendMode = mode();
     const credit = this.#session?.creditBytes;
     const inflight = this.#session?.inFlightBytes;
     // A receiver of records that stopped coming before it was made is not behind: how far the source is, it has not heard yet.
@@ -374,7 +373,7 @@ export class LaneRunner {
       ...(stats.backlogSinceMs === undefined ? {} : { backlogSinceMs: stats.backlogSinceMs }),
       ...(credit === undefined ? {} : { creditBytes: credit }),
       ...(inflight === undefined ? {} : { inflightBytes: inflight }),
-      ...(appendMode === undefined ? {} : { mode: appendMode }),
+      ...appending(),
     };
   }
 }

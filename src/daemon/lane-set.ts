@@ -84,6 +84,7 @@ export class LaneSet {
   readonly #stopping = new Map<string, Promise<void>>();
   /** Sink streams that others write too. */
   #shared: ReadonlySet<string> = new Set();
+  #replicated: ReadonlySet<string> = new Set();
   readonly #timer: NodeJS.Timeout;
   readonly #retention: RetentionWatch;
   #draining = false;
@@ -103,6 +104,8 @@ export class LaneSet {
   set(lanes: readonly DesiredLane[]): void {
     const desired = new Map(lanes.map((lane) => [lane.plan.id, lane]));
     this.#shared = new Set(lanes.filter(endsInShared).map(({ plan }) => plan.sinkStream));
+    const replicated = lanes.filter(({ plan, role }) => role === 'receiver' && plan.kind === 'replicate');
+    this.#replicated = new Set(replicated.map(({ plan }) => plan.sinkStream));
     for (const [id, { key, runner }] of this.#lanes) {
       const lane = desired.get(id);
       if (lane !== undefined && keyOf(lane) === key) continue;
@@ -256,7 +259,7 @@ export class LaneSet {
         return sink!.open(sinkLane, plan, events, signal);
       },
       obstacle: () => broker.failure ?? sink?.failure ?? this.#sourceFailure(role, plan.sourceStream),
-      mode: () => sink?.mode,
+      appending: () => (sink === undefined ? {} : { mode: sink.mode, guarantee: sink.guarantee }),
     });
   }
 
@@ -297,7 +300,8 @@ export class LaneSet {
       const { cluster, broker, log } = this.#deps;
       const shared = this.#shared.has(stream);
       const { writer } = this.#limits;
-      sink = new SinkStream({ broker, cluster, stream, log, shared, writer });
+      const replicated = () => this.#replicated.has(stream);
+      sink = new SinkStream({ broker, cluster, stream, log, shared, replicated, writer });
       this.#sinks.set(stream, sink);
       const made = sink;
       const start = () => this.#sinks.get(stream) === made && made.start();

@@ -1,8 +1,21 @@
+import type { Sink, SinkLane } from '../brokers/broker.ts';
 import type { Checkpoint } from '../brokers/store.ts';
 import type { SinkWriter } from '../lane/sink-writer.ts';
+import type { SinkWriterEvent } from '../lane/sink-writer-events.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { Waiters } from '../lib/waiters.ts';
 import { type Failure, FailureError } from '../wire/reasons.ts';
+import type { SinkCensus } from './sink-census.ts';
 import type { LaneEntry, SinkCheckpoints } from './sink-checkpoints.ts';
+import { findDigest } from './sink-recall.ts';
+import { holdOn, type SinkSession, type SinkSessionEvents, withBeginning } from './sink-session.ts';
+import { findStart, forgetPrevious, type LaneBeginning, type StartContext } from './sink-start.ts';
+
+/** Why sessions end when a sink turns out to hold less than it held. */
+export const lostRecords: Failure = {
+  reason: 'sink-blocked',
+  detail: 'the sink stream lost records; reading it anew',
+};
 
 /** What the opening of a session sees of its sink stream. */
 export interface OpeningContext {
@@ -84,4 +97,76 @@ export class SinkOpening {
     if (this.#signal.aborted || this.#context.stopped.aborted)
       throw new FailureError('draining', 'the session was given up');
   }
+}
+
+/** What `openSession` needs beside. */
+export interface SessionContext extends OpeningContext {
+  readonly stream: string;
+  readonly log: Logger;
+  readonly census: () => SinkCensus;
+  readonly sink: () => Pick<Sink, 'messageAt'> & { readonly isAccounted: boolean };
+  /** Whether the sink still holds what it was known to hold. */
+  readonly isWhole: () => Promise<boolean>;
+  readonly step: (event: SinkWriterEvent) => void;
+  readonly endSession: (entry: LaneEntry, failure: Failure) => void;
+}
+
+/**
+ * Opens a session of a lane: waits until the stream is known, ends an older session, and wins the epoch. Throws
+ * FailureError with what stands in the way.
+ */
+export async function openSession(
+  wanted: { readonly lane: SinkLane; readonly plan: LaneBeginning; readonly events: SinkSessionEvents },
+  context: SessionContext,
+  signal: AbortSignal,
+): Promise<SinkSession> {
+  const { lane, plan, events } = wanted;
+  const { lanes, stopped, step } = context;
+  const opening = new SinkOpening(context, signal);
+  await opening.ready();
+  const entry = lanes.entry(lane.id);
+  context.endSession(entry, { reason: 'superseded', detail: 'a newer session of this lane opens' });
+  await opening.idle(entry);
+  const revision = await opening.takeOver(entry);
+  const old = plan.previously === undefined ? undefined : lanes.entry(plan.previously);
+  if (old !== undefined && old.session === undefined) await opening.takeOver(old);
+  const writer = context.writer();
+  const beginning: StartContext = {
+    stream: context.stream,
+    log: context.log,
+    writer,
+    census: context.census(),
+    lanes,
+    idle: (one) => opening.idle(one),
+    findDigest: (one) => findDigest(one, context.sink()),
+    isAccounted: context.sink().isAccounted,
+  };
+  const start = await findStart(plan, beginning);
+  if (!(await context.isWhole())) throw new FailureError(lostRecords.reason, lostRecords.detail);
+  opening.check(entry);
+  const epoch = await lanes.winEpoch(entry, revision);
+  await forgetPrevious(plan, beginning);
+  opening.check(entry);
+  entry.session = { epoch, events, parks: plan.gaps === 'park' };
+  const present = context.writer();
+  const state = present.lane(lane.id);
+  step({ type: 'open', lane, epoch });
+  const isOpen = () => entry.session?.epoch === epoch;
+  const session = holdOn(state, epoch, entry.history.list(), {
+    isOpen,
+    step,
+    end: () => {
+      entry.session = undefined;
+    },
+    // A writer that was replaced holds nothing any more.
+    holds: () => !stopped.aborted && present === context.writer() && state.inFlight > 0,
+    idle: () => entry.idle.wait(stopped),
+  });
+  if (start === undefined) return session;
+  return withBeginning({ ...session, start }, events.stored, lane.id, (at) => {
+    state.moveCursor(at);
+    if (start.at === 'new') entry.began = at;
+    entry.dirty = true;
+    return lanes.settle(entry, isOpen);
+  });
 }

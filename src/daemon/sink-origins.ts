@@ -26,6 +26,11 @@ export class SinkOrigins {
     this.#options = options;
   }
 
+  /** Sink sequence up to which what is kept is complete; below 0: nothing is. */
+  get savedUpTo(): number {
+    return this.#savedUpTo;
+  }
+
   /** What was kept. Undefined if there is nothing, or it cannot be read: the sink is then read from its first record on. */
   async load(replicas: number): Promise<StoredOrigins | undefined> {
     const { store, stream, log } = this.#options;

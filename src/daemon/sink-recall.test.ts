@@ -83,7 +83,7 @@ class Remembering extends SinkWorld {
     this.unnoticed = false;
     const facts = { created: this.created, lastSequence: this.sink.stored.length } as SinkFacts;
     const { writer, index } = this;
-    const context = { sink: this.messages, facts, isLost: this.lost, writer, index, log: silentLogger };
+    const context = { sink: this.messages, facts, floor: 0, isLost: this.lost, writer, index, log: silentLogger };
     const { from, mark, lost } = await recall([...this.checkpoints.values()], this.origins, context);
     if (lost) {
       this.origins = undefined;

@@ -12,6 +12,8 @@ export interface RecallContext {
   readonly sink: Pick<Sink, 'messageAt'>;
   /** Asked for after the checkpoints and the snapshot were read: what they speak of may have been stored a moment before. */
   readonly facts: SinkFacts;
+  /** Sink sequence up to which all of a lane is in its checkpoint, although that may not say so; 0 if that is not known. */
+  readonly floor: number;
   /** The stream is known to have lost records since what is kept was written, whatever it looks like. */
   readonly isLost: boolean;
   readonly writer: SinkWriter;
@@ -39,7 +41,7 @@ export async function recall(
   origins: StoredOrigins | undefined,
   context: RecallContext,
 ): Promise<Recalled> {
-  const { writer, index, log, sink, facts } = context;
+  const { writer, index, log, sink, facts, floor } = context;
   const last = facts.lastSequence;
   const lost: Recalled = { from: 0, mark: undefined, lost: true };
   index.restore(new Map());
@@ -78,7 +80,7 @@ export async function recall(
     const [newest] = checkpoint.witnesses;
     if (checkpoint.cursor !== undefined) state.moveCursor(checkpoint.cursor, checkpoint.seen);
     if (newest !== undefined) state.last = { ...newest, sinkSequence: checkpoint.witnessSink };
-    state.accounted = checkpoint.sinkSequence;
+    state.accounted = Math.max(checkpoint.sinkSequence, Math.min(floor, last));
     from = Math.min(from, checkpoint.sinkSequence);
   }
   index.restore(spaces);

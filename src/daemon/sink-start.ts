@@ -22,6 +22,8 @@ export interface StartContext {
   /** Resolves when nothing of a lane is in flight. */
   readonly idle: (entry: LaneEntry) => Promise<void>;
   readonly findDigest: (lane: SinkLaneState) => Promise<void>;
+  /** What the stream held and holds no more is known to have been of lanes, and of which. */
+  readonly isAccounted: boolean;
 }
 
 /**
@@ -110,13 +112,16 @@ export async function forgetPrevious(
 async function decide(
   { start, sourceStream }: LaneBeginning,
   { began }: LaneEntry,
-  { census, stream }: StartContext,
+  { census, stream, isAccounted }: StartContext,
   facts: SinkFacts,
 ): Promise<Start> {
   if (start === undefined) {
     const foreign = census.foreign(facts);
-    if (foreign === undefined) return { at: 'all' };
     const options = 'say start: all, new, a sequence, a time or fromMirror, or previously: OLD-NAME';
+    // What is gone may have been of this lane, or of somebody else.
+    if (facts.vanishing === 'consumed' && facts.lastSequence > facts.messages && !isAccounted)
+      throw new FailureError('start-required', `${stream} had records that nobody accounts for: ${options}`);
+    if (foreign === undefined) return { at: 'all' };
     throw new FailureError(
       'start-required',
       `${stream} holds records that no lane wrote, as at ${foreign}: ${options}`,

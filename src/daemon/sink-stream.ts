@@ -1,4 +1,4 @@
-import type { Broker, Sink, SinkFacts, SinkLane } from '../brokers/broker.ts';
+import type { Broker, SinkFacts, SinkLane } from '../brokers/broker.ts';
 import { OriginIndex } from '../dedupe/origin-index.ts';
 import { SinkWriter } from '../lane/sink-writer.ts';
 import {
@@ -12,21 +12,21 @@ import { pause } from '../lib/pause.ts';
 import { Waiters } from '../lib/waiters.ts';
 import type { CreatePlan } from '../topology/plan.ts';
 import { type Failure, FailureError, failureFrom } from '../wire/reasons.ts';
+import { IntentSink } from './intent-sink.ts';
 import { SinkCensus } from './sink-census.ts';
 import { type LaneEntry, SinkCheckpoints } from './sink-checkpoints.ts';
 import { SinkEntering } from './sink-entering.ts';
 import { SinkMaker } from './sink-maker.ts';
-import { type OpeningContext, SinkOpening } from './sink-opening.ts';
+import { lostRecords, type OpeningContext, openSession } from './sink-opening.ts';
 import { SinkOrigins } from './sink-origins.ts';
 import { findDigest, lostTail, mayHold, recall } from './sink-recall.ts';
-import { holdOn, type SinkSession, type SinkSessionEvents, withBeginning } from './sink-session.ts';
-import { findStart, forgetPrevious, type LaneBeginning, type StartContext } from './sink-start.ts';
+import type { SinkSession, SinkSessionEvents } from './sink-session.ts';
+import type { LaneBeginning } from './sink-start.ts';
 import { SinkWatch } from './sink-watch.ts';
 
 const checkpointMs = 1000;
 const tickMs = 1000;
 const retryMs = 1000;
-const lostRecords: Failure = { reason: 'sink-blocked', detail: 'the sink stream lost records; reading it anew' };
 
 export interface SinkStreamOptions {
   readonly broker: Pick<Broker, 'store' | 'sink' | 'listen'>;
@@ -35,7 +35,16 @@ export interface SinkStreamOptions {
   readonly log: Logger;
   /** Others write the stream by design. */
   readonly shared?: boolean;
+  /** Whether they do so as members of a replicate link. */
+  readonly replicated?: () => boolean;
   readonly writer?: Partial<typeof sinkWriterDefaults>;
+}
+
+/** Why the members of a replicate link cannot write a stream; undefined if they can. */
+function unreplicable(vanishing: SinkFacts['vanishing']): string | undefined {
+  if (vanishing === 'consumed') return 'hands out each record once, and so cannot be replicated';
+  if (vanishing === 'superseded') return 'limits messages per subject, or takes roll-ups, and so cannot be replicated';
+  return undefined;
 }
 
 /**
@@ -48,7 +57,7 @@ export class SinkStream {
   readonly #place: string;
   #shared: boolean;
   #index = new OriginIndex();
-  #sink: Sink;
+  #sink: IntentSink;
   #writer: SinkWriter;
   readonly #lanes: SinkCheckpoints;
   readonly #entering: SinkEntering;
@@ -137,12 +146,21 @@ export class SinkStream {
     this.#maker.plan(lane, plan);
   }
 
-  #makeSink(): Sink {
+  #makeSink(): IntentSink {
     const { broker, stream } = this.#options;
-    const sink: Sink = broker.sink(stream, {
-      stored: (count, sinkSequence) => this.#sink === sink && this.#step({ type: 'stored', count, sinkSequence }),
-      held: (record) => this.#sink === sink && this.#step({ type: 'held', record }),
-      unsure: (failure, chainBroken) => this.#sink === sink && this.#step({ type: 'unsure', failure, chainBroken }),
+    const isOurs = () => this.#sink === sink;
+    const sink: IntentSink = new IntentSink({
+      open: (events) => broker.sink(stream, events),
+      events: {
+        stored: (count, sinkSequence) => isOurs() && this.#step({ type: 'stored', count, sinkSequence }),
+        held: (record) => isOurs() && this.#step({ type: 'held', record }),
+        unsure: (failure, chainBroken) => isOurs() && this.#step({ type: 'unsure', failure, chainBroken }),
+      },
+      store: broker.store,
+      stream,
+      log: this.#log,
+      laneUpTo: (lane) => this.#lanes.entry(lane).sinkSequence,
+      originsUpTo: () => this.#origins.savedUpTo,
     });
     return sink;
   }
@@ -174,6 +192,14 @@ export class SinkStream {
 
   get mode(): AppendMode {
     return this.#writer.mode;
+  }
+
+  /** What is promised of a record that a failure leaves in doubt. */
+  get guarantee(): 'exactly-once' | 'at-least-once' {
+    const vanishing = this.#facts?.vanishing;
+    const isTold =
+      vanishing === undefined || (vanishing === 'aged' && this.#shared) || (!this.#shared && this.#sink.isSole);
+    return isTold ? 'exactly-once' : 'at-least-once';
   }
 
   start(): void {
@@ -219,52 +245,21 @@ export class SinkStream {
     }
   }
 
-  async #open(lane: SinkLane, plan: LaneBeginning, events: SinkSessionEvents, signal: AbortSignal) {
-    const opening = new SinkOpening(this.#opening, signal);
-    await opening.ready();
-    const entry = this.#lanes.entry(lane.id);
-    this.#endSession(entry, { reason: 'superseded', detail: 'a newer session of this lane opens' });
-    await opening.idle(entry);
-    const revision = await opening.takeOver(entry);
-    const old = plan.previously === undefined ? undefined : this.#lanes.entry(plan.previously);
-    if (old !== undefined && old.session === undefined) await opening.takeOver(old);
-    const context: StartContext = {
-      stream: this.#options.stream,
-      log: this.#log,
-      writer: this.#writer,
-      census: this.#census!,
-      lanes: this.#lanes,
-      idle: (one) => opening.idle(one),
-      findDigest: (one) => findDigest(one, this.#sink),
-    };
-    const start = await findStart(plan, context);
-    if (!(await this.#watch.holds(performance.now()))) throw new FailureError(lostRecords.reason, lostRecords.detail);
-    opening.check(entry);
-    const epoch = await this.#lanes.winEpoch(entry, revision);
-    await forgetPrevious(plan, context);
-    opening.check(entry);
-    entry.session = { epoch, events, parks: plan.gaps === 'park' };
-    const state = this.#writer.lane(lane.id);
-    this.#step({ type: 'open', lane, epoch });
-    const isOpen = () => entry.session?.epoch === epoch;
-    const writer = this.#writer;
-    const session = holdOn(state, epoch, entry.history.list(), {
-      isOpen,
-      step: (event) => this.#step(event),
-      end: () => {
-        entry.session = undefined;
+  #open(lane: SinkLane, plan: LaneBeginning, events: SinkSessionEvents, signal: AbortSignal): Promise<SinkSession> {
+    return openSession(
+      { lane, plan, events },
+      {
+        ...this.#opening,
+        stream: this.#options.stream,
+        log: this.#log,
+        census: () => this.#census!,
+        sink: () => this.#sink,
+        isWhole: () => this.#watch.holds(performance.now()),
+        step: (event) => this.#step(event),
+        endSession: (entry, failure) => this.#endSession(entry, failure),
       },
-      // A writer that was replaced holds nothing any more.
-      holds: () => !this.#stopped.signal.aborted && writer === this.#writer && state.inFlight > 0,
-      idle: () => entry.idle.wait(this.#stopped.signal),
-    });
-    if (start === undefined) return session;
-    return withBeginning({ ...session, start }, events.stored, lane.id, (at) => {
-      state.moveCursor(at);
-      if (start.at === 'new') entry.began = at;
-      entry.dirty = true;
-      return this.#lanes.settle(entry, isOpen);
-    });
+      signal,
+    );
   }
 
   #every(ms: number, work: () => void): void {
@@ -280,13 +275,16 @@ export class SinkStream {
     while (!this.#stopped.signal.aborted && this.#facts === undefined) {
       try {
         const { stream, broker } = this.#options;
-        const { unsuitable, replicas } = await this.#sink.facts();
-        if (unsuitable !== undefined) throw new FailureError('sink-unsupported', `${stream} ${unsuitable}`);
+        const { unsuitable, replicas, vanishing } = await this.#sink.facts();
+        const wrong = unsuitable ?? (this.#options.replicated?.() ? unreplicable(vanishing) : undefined);
+        if (wrong !== undefined) throw new FailureError('sink-unsupported', `${stream} ${wrong}`);
+        if (vanishing !== undefined) await this.#sink.begin(replicas);
         const checkpoints = await broker.store.checkpoints(stream, replicas);
         const origins = await this.#origins.load(replicas);
         const facts = await this.#sink.facts();
         const { from, mark, lost } = await recall(checkpoints, origins, {
           facts,
+          floor: this.#sink.floor,
           isLost: this.#lost,
           sink: this.#sink,
           writer: this.#writer,
@@ -323,6 +321,7 @@ export class SinkStream {
     if (!(await this.#watch.holds(performance.now()))) return;
     const origins = this.#facts && this.#origins.save(this.#writer, this.#facts, performance.now(), last);
     await Promise.all([this.#lanes.save(last), origins]);
+    this.#sink.saved();
   }
 
   #step(event: SinkWriterEvent): void {

@@ -75,6 +75,8 @@ export interface LaneStatus {
   readonly inflightBytes?: number;
   /** How the sink is appended to, at a receiver: see docs/delivery.md. */
   readonly mode?: 'chain' | 'id';
+  /** What is promised of a record that a failure leaves in doubt, at a receiver. */
+  readonly guarantee?: 'exactly-once' | 'at-least-once';
 }
 
 export interface PeerStatus {

@@ -58,6 +58,8 @@ function changed(store: SimStore, calls: Partial<SinkStore>): SinkStore {
     deleteCheckpoint: (stream, lane, revision) => store.deleteCheckpoint(stream, lane, revision),
     origins: (stream) => store.origins(stream),
     saveOrigins: (stream, origins, head) => store.saveOrigins(stream, origins, head),
+    intents: (stream) => store.intents(stream),
+    saveIntent: (stream, slot, group, revision) => store.saveIntent(stream, slot, group, revision),
     recordGap: (entry) => store.recordGap(entry),
     quarantine: (record) => store.quarantine(record),
   };

@@ -82,8 +82,9 @@ export function judge(
 ): string[] {
   const wrong: string[] = [];
   for (const [place, stream] of streams) {
+    if (stream.consumed && stream.isShared) continue;
     const seen = new Map<string, SimRecord>();
-    for (const record of stream.list) {
+    for (const record of stream.taken) {
       const { id, sequence } = record;
       const first = seen.get(id);
       if (first !== undefined) wrong.push(`I4: ${place} holds ${id} at ${first.sequence} and at ${sequence}`);
@@ -142,7 +143,7 @@ function disorder({ plan, sink, raced }: JudgedLane): string[] {
   const wrong: string[] = [];
   /** Of each incarnation, ascending. */
   const runs = new Map<string, { readonly position: number; readonly at: number; readonly inIdMode: boolean }[]>();
-  for (const [at, record] of sink.list.entries()) {
+  for (const [at, record] of sink.taken.entries()) {
     const came = provenanceOf(record);
     if (came?.lane !== plan.id) continue;
     const { incarnation, position, inIdMode } = came;
@@ -153,7 +154,7 @@ function disorder({ plan, sink, raced }: JudgedLane): string[] {
       run.push({ position, at, inIdMode });
       continue;
     }
-    const between = sink.list.slice((run[passed - 1]?.at ?? -1) + 1, run[passed]!.at);
+    const between = sink.taken.slice((run[passed - 1]?.at ?? -1) + 1, run[passed]!.at);
     const ofOthers = (one: SimRecord) =>
       provenanceOf(one)?.lane === undefined || (raced && provenanceOf(one)?.lane !== plan.id);
     if (inIdMode || run[passed]!.inIdMode || between.some(ofOthers)) continue;

@@ -62,11 +62,20 @@ export class SimBroker {
     this.#refusal = { answering: 'well', untilMs: 0 };
   }
 
-  addStream(name: string, subjects: readonly string[], windowMs: number): SimStream {
-    const stream = new SimStream({ name, subjects, created: this.#created(), windowMs });
+  addStream(name: string, subjects: readonly string[], windowMs: number, consumed: boolean): SimStream {
+    const stream = new SimStream({ name, subjects, created: this.#created(), windowMs, consumed });
     stream.onStored = (record) => {
       this.#tap.stored(this, stream, record);
       this.#serve(name);
+      // Some are taken at once, some lie for a while.
+      if (consumed) {
+        const takenMs = this.#random.next() < 0.5 ? 0 : this.#random.next() * 3000;
+        this.#clock.after(
+          takenMs,
+          undefined,
+          () => stream.at(record.sequence) === record && stream.deleteAt(record.sequence, 'consumed'),
+        );
+      }
     };
     this.streams.set(name, stream);
     return stream;
@@ -114,6 +123,7 @@ export class SimBroker {
   /** A record that somebody else writes into a sink. */
   foreign(stream: string): void {
     const [subject] = this.streams.get(stream)!.subjects;
+    this.streams.get(stream)!.isShared = true;
     this.store(stream, subject!.replace('>', 'foreign'), `foreign:${this.#clock.serial()} `);
   }
 
@@ -236,6 +246,7 @@ export class SimBroker {
         break;
       }
       case 'CONSUMER.CREATE': {
+        if (stream.consumed) throw new Error('a consumer of a queue takes part in its work');
         const { opt_start_seq: start, headers_only: headersOnly = false } = body.config;
         const consumer = new SimConsumer(this.#clock, stream, parts.at(-1)!, start, headersOnly);
         this.#consumers.set(key, { stream: name, consumer });
@@ -288,10 +299,10 @@ export function isPoisonous(payload: Buffer): boolean {
 }
 
 function info(stream: SimStream): unknown {
-  const { name, subjects, created, first, last, list } = stream;
+  const { name, subjects, created, first, last, list, consumed } = stream;
   return {
     created,
-    config: { name, subjects, retention: 'limits', num_replicas: 1, discard: 'old' },
+    config: { name, subjects, retention: consumed ? 'workqueue' : 'limits', num_replicas: 1, discard: 'old' },
     state: { messages: list.length, bytes: list.length * 100, first_seq: first, last_seq: last },
   };
 }

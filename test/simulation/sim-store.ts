@@ -2,12 +2,14 @@
 import type {
   Checkpoint,
   KeptCheckpoint,
+  KeptIntent,
   LedgerEntry,
   OriginsHead,
   QuarantinedRecord,
   SinkStore,
   StoredOrigins,
 } from '../../src/brokers/store.ts';
+import { decodeGroup, encodeGroup, type IntentGroup } from '../../src/dedupe/intent-group.ts';
 import { type SpacesJson, spacesFromJson, spacesToJson } from '../../src/dedupe/origin-snapshot.ts';
 import { type WitnessJson, witnessFromJson, witnessToJson } from '../../src/wire/position.ts';
 import { FailureError } from '../../src/wire/reasons.ts';
@@ -99,6 +101,24 @@ export class SimStore implements SinkStore {
       const revision = this.#put(`origins ${stream}`, text, head.revision);
       return { head: { revision, slot: undefined, parts: 0 }, bytes: text.length, workMs: 0 };
     });
+  }
+
+  intents(stream: string): Promise<KeptIntent[]> {
+    const prefix = `intents ${stream} `;
+    return this.#call(() =>
+      [...this.#broker.kv]
+        .filter(([name]) => name.startsWith(prefix))
+        .map(([name, { value, revision }]) => ({
+          slot: Number(name.slice(prefix.length)),
+          revision,
+          group: decodeGroup(Buffer.from(value, 'base64')),
+        })),
+    );
+  }
+
+  saveIntent(stream: string, slot: number, group: IntentGroup, revision: number): Promise<number> {
+    const value = encodeGroup(group).toString('base64');
+    return this.#call(() => this.#put(`intents ${stream} ${slot}`, value, revision));
   }
 
   recordGap(entry: LedgerEntry): Promise<boolean> {

@@ -15,8 +15,8 @@ export interface SimRecord {
   fateMs: number;
 }
 
-/** `expired`: taken by the limits. `deleted`: alone, on purpose. `lost`: with the tail, or with the whole stream. */
-export type Fate = 'held' | 'expired' | 'deleted' | 'lost';
+/** `expired`: taken by the limits. `deleted`: alone, on purpose. `consumed`: by those who work on it. `lost`: with the tail, or with the whole stream. */
+export type Fate = 'held' | 'expired' | 'deleted' | 'consumed' | 'lost';
 
 export type PublishAnswer =
   | { readonly sequence: number; readonly duplicate: boolean }
@@ -39,6 +39,10 @@ export class SimStream {
   /** Everything that was ever stored, in the order in which it was. */
   readonly history: SimRecord[] = [];
   readonly windowMs: number;
+  /** A work queue: its records are gone once somebody took them. */
+  readonly consumed: boolean;
+  /** Somebody else has written it. */
+  isShared = false;
   /** How many copies of a record it holds, or somebody deleted; 0 for one that it lost. */
   readonly #copies = new Map<string, number>();
   #ids = new Map<string, { readonly sequence: number; readonly atMs: number }>();
@@ -50,11 +54,13 @@ export class SimStream {
     readonly subjects: readonly string[];
     readonly created: string;
     readonly windowMs: number;
+    readonly consumed: boolean;
   }) {
     this.name = options.name;
     this.subjects = options.subjects;
     this.created = options.created;
     this.windowMs = options.windowMs;
+    this.consumed = options.consumed;
   }
 
   copiesOf(id: string): number {
@@ -74,6 +80,11 @@ export class SimStream {
   #lose(record: SimRecord): void {
     record.fate = 'lost';
     this.#copies.set(record.id, this.copiesOf(record.id) - 1);
+  }
+
+  /** What was taken out may come again, as the stream does not know of it any more; it need not. */
+  #forgetTaken(last: number): void {
+    for (const record of this.history) if (record.fate === 'consumed' && record.sequence > last) record.fate = 'lost';
   }
 
   publish(message: Draft, nowMs: number): PublishAnswer {
@@ -143,12 +154,17 @@ export class SimStream {
     this.first = this.list[0]?.sequence ?? this.last + 1;
   }
 
-  /** Somebody deletes a record in the middle. */
-  deleteAt(sequence: number): void {
+  /** Everything that it was given and has not lost since, also what is gone by its own rules. */
+  get taken(): readonly SimRecord[] {
+    return this.consumed ? this.history.filter(({ fate }) => fate !== 'lost') : this.list;
+  }
+
+  /** Somebody deletes a record in the middle, or takes it from the queue. */
+  deleteAt(sequence: number, fate: 'deleted' | 'consumed' = 'deleted'): void {
     const at = this.indexFrom(sequence);
     const record = this.list[at];
     if (record?.sequence !== sequence) return;
-    record.fate = 'deleted';
+    record.fate = fate;
     this.list.splice(at, 1);
     this.first = this.list[0]?.sequence ?? this.last + 1;
   }
@@ -158,6 +174,7 @@ export class SimStream {
     this.lostMs = nowMs;
     const last = Math.max(0, this.last - count);
     for (const record of this.list.splice(this.indexFrom(last + 1))) this.#lose(record);
+    this.#forgetTaken(last);
     for (const [id, { sequence }] of this.#ids) if (sequence > last) this.#ids.delete(id);
     this.last = last;
     this.life++;
@@ -168,6 +185,7 @@ export class SimStream {
   recreate(created: string, nowMs: number): void {
     this.lostMs = nowMs;
     for (const record of this.list.splice(0)) this.#lose(record);
+    this.#forgetTaken(0);
     this.#ids.clear();
     this.created = created;
     this.first = 0;

@@ -123,7 +123,11 @@ export class Simulation {
       this.brokers.push(broker);
       this.health.set(spec.cluster, { slow: false, failing: false });
     }
-    this.streams.push({ spec, broker, stream: broker.addStream(spec.stream, spec.subjects, 120_000) });
+    this.streams.push({
+      spec,
+      broker,
+      stream: broker.addStream(spec.stream, spec.subjects, 120_000, spec.consumed ?? false),
+    });
   }
 
   /** One daemon for each cluster; sometimes one has two, which then race. */

@@ -66,8 +66,9 @@ export class Watch {
 
   stored(broker: SimBroker, stream: SimStream, record: SimRecord): void {
     this.say(() => `${broker.cluster}/${stream.name} stores ${record.sequence} ${record.id}`);
-    if (stream.copiesOf(record.id) < 2) return;
-    const twin = stream.list.find(({ id, sequence }) => id === record.id && sequence !== record.sequence);
+    // In a queue that others write too, what is in doubt comes again.
+    if (stream.copiesOf(record.id) < 2 || (stream.consumed && stream.isShared)) return;
+    const twin = stream.taken.find(({ id, sequence }) => id === record.id && sequence !== record.sequence);
     if (twin !== undefined)
       this.violate(
         `I4: ${broker.cluster}/${stream.name} stores ${record.id} at ${record.sequence}, which it holds at ${twin.sequence}`,

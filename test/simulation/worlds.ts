@@ -8,6 +8,8 @@ export interface StreamSpec {
   readonly subjects: readonly string[];
   /** Subject under which an application at home publishes; absent: nobody does. */
   readonly feed?: string;
+  /** Its records are taken out by those who work on them. */
+  readonly consumed?: true;
 }
 
 export interface World {
@@ -55,6 +57,11 @@ export const worlds: Readonly<Record<string, World>> = Object.fromEntries(
       name: 'pair',
       streams: [source('a'), sink('b', 'T', ['S.>'])],
       lanes: link('l', 'fan-in', [['a'], 'S'], [['b'], 'T'], 'b'),
+    },
+    {
+      name: 'queue',
+      streams: [source('a'), source('c'), { ...sink('b', 'T', ['S.>']), consumed: true }],
+      lanes: link('l', 'fan-in', [['a', 'c'], 'S'], [['b'], 'T'], 'b'),
     },
     {
       name: 'chain',

@@ -17,6 +17,8 @@ export interface RigLane {
   readonly id: string;
   readonly origin?: (sequence: number) => string;
   readonly acceptsOrigin?: SinkLane['acceptsOrigin'];
+  /** Its link does not say where it begins; else with the first record. */
+  readonly untold?: true;
 }
 
 /** Lines that a daemon would have logged. */
@@ -90,12 +92,12 @@ export class RigSession {
   }
 
   async open(sink: SinkStream, signal = new AbortController().signal): Promise<void> {
-    const { id, acceptsOrigin = () => true } = this.#lane;
+    const { id, untold, acceptsOrigin = () => true } = this.#lane;
     const [, from] = id.split('/');
     const all = { map: (subject: string) => subject, allows: () => true };
     this.#session = await sink.open(
       { id, from: from!, sourceStream: 'S', ...all, acceptsOrigin },
-      { id, sourceStream: 'S', start: { at: 'all' } },
+      { id, sourceStream: 'S', ...(untold ? {} : { start: { at: 'all' } as const }) },
       {
         stored: (effect) => this.#onStored(effect),
         parked: () => undefined,

@@ -116,6 +116,7 @@ export class AppendAnswers {
 
   #store(ordinal: number, sequence: number): void {
     this.#decide(this.#decided + 1);
+    this.#events.answered?.(ordinal, sequence);
     if (ordinal !== this.#stored + 1) {
       this.#early.set(ordinal, sequence);
       return;
@@ -158,6 +159,7 @@ export class AppendAnswers {
     if (payload.length === 0 && headers.toString('latin1', 9, 12) === '503') {
       // The stream has no leader at the moment, or no stream owns the subject.
       this.lose();
+      this.#events.answered?.(ordinal, undefined);
       this.#events.unsure({ reason: 'sink-blocked', detail: 'nobody takes the subject at the moment' }, false);
       return;
     }
@@ -174,6 +176,7 @@ export class AppendAnswers {
     }
     this.lose();
     if ('error' in answer) {
+      this.#events.answered?.(ordinal, undefined);
       const { err_code: code, description } = answer.error;
       this.#events.unsure(failureOfCode(code, description), isChainBroken(code));
     } else {

@@ -1,6 +1,7 @@
 import { JetStreamApiError, jetstream } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import { type NatsConnection, NoRespondersError, TimeoutError } from 'nats';
+import { encodeGroup, type IntentGroup } from '../../dedupe/intent-group.ts';
 import type { OriginMark } from '../../dedupe/origin-snapshot.ts';
 import { type Position, type WitnessJson, witnessFromJson, witnessToJson } from '../../wire/position.ts';
 import { FailureError } from '../../wire/reasons.ts';
@@ -9,6 +10,7 @@ import type {
   Checkpoint,
   KeptCheckpoint,
   KeptGap,
+  KeptIntent,
   KeptLease,
   LaneConsumer,
   LeaseEntry,
@@ -27,6 +29,7 @@ import type {
 import type { NatsLink } from './connection.ts';
 import { isBucketMissing, isChainBroken, natsFailure } from './errors.ts';
 import { GapLedger, ledgerBucket } from './gap-ledger.ts';
+import { loadIntents } from './intent-entries.ts';
 import { loadOrigins, saveOrigins } from './origins-entry.ts';
 import { Quarantine } from './quarantine.ts';
 
@@ -113,6 +116,28 @@ export class ControlStore implements Store, LeaseStore {
         key,
         (known) => saveOrigins(kv, key, origins, known ? head : { revision: 0, slot: undefined, parts: 0 }, partBytes),
         `another daemon keeps the origins of ${stream}`,
+      );
+    });
+  }
+
+  async intents(stream: string, replicas: number): Promise<KeptIntent[]> {
+    return this.#in(bucket, replicas, (kv) => loadIntents(kv, intentKey(stream, '')));
+  }
+
+  async saveIntent(
+    stream: string,
+    slot: number,
+    group: IntentGroup,
+    revision: number,
+    replicas: number,
+  ): Promise<number> {
+    return this.#in(bucket, replicas, async (kv) => {
+      const [key, value] = [intentKey(stream, slot), encodeGroup(group)];
+      return overwrite(
+        kv,
+        key,
+        (known) => (revision === 0 || !known ? kv.create(key, value) : kv.update(key, value, revision)),
+        `another daemon writes stream ${stream}`,
       );
     });
   }
@@ -329,6 +354,10 @@ async function overwrite<T>(kv: KV, key: string, write: (known: boolean) => Prom
     if (isSuperseded(error)) throw new FailureError('superseded', detail, { cause: error });
     throw error;
   }
+}
+
+function intentKey(stream: string, slot: number | ''): string {
+  return `intents.${safe(stream)}.${slot}`;
 }
 
 function checkpointKey(stream: string, lane: string): string {

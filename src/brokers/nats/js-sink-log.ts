@@ -3,7 +3,7 @@ import type { CreatePlan } from '../../topology/plan.ts';
 import { subjectMatches } from '../../topology/subjects.ts';
 import { type Failure, FailureError } from '../../wire/reasons.ts';
 import type { RecordView } from '../../wire/record-view.ts';
-import type { Sink, SinkFacts, SinkLane, SinkLogEvents, SinkMessage, SinkObserver } from '../broker.ts';
+import type { HeldAppend, Sink, SinkFacts, SinkLane, SinkLogEvents, SinkMessage, SinkObserver } from '../broker.ts';
 import { messageAt, type StoredMessage, streamInfo } from './api.ts';
 import { AppendAnswers } from './append-answers.ts';
 import { inboxPrefix, type NatsLink } from './connection.ts';
@@ -46,6 +46,7 @@ export class JetStreamSinkLog implements Sink {
   /** What it makes of reserved headers, once that is known. */
   #target = plainTarget;
   readonly #closing = new AbortController();
+  #hold: ((append: HeldAppend) => void) | undefined;
 
   constructor(options: JetStreamSinkLogOptions) {
     this.#options = options;
@@ -131,22 +132,42 @@ export class JetStreamSinkLog implements Sink {
         detail: `record of ${headers.length + payload.length} bytes, the server takes ${max}`,
       });
     }
-    try {
-      connection.publish(subject, payload, {
-        reply,
-        headers: new RawHeaders(headers).asHeaders,
-      });
-    } catch (error) {
-      if (connection.isClosed()) {
+    const send = (): Failure | undefined => {
+      try {
+        connection.publish(subject, payload, { reply, headers: new RawHeaders(headers).asHeaders });
+      } catch (error) {
+        if (!connection.isClosed())
+          return { reason: 'record-refused', detail: error instanceof Error ? error.message : String(error) };
         this.#answers.lose();
-        return undefined;
       }
-      return this.#refused({
-        reason: 'record-refused',
-        detail: error instanceof Error ? error.message : String(error),
-      });
+      return undefined;
+    };
+    if (this.#hold !== undefined) {
+      this.#hold((wanted) => this.#release(connection, wanted ? send : undefined));
+      return undefined;
     }
-    return undefined;
+    const failure = send();
+    return failure && this.#refused(failure);
+  }
+
+  /** Sends what was held back, if it is still wanted and its connection still there. */
+  #release(connection: NatsConnection, send: (() => Failure | undefined) | undefined): void {
+    if (send === undefined || this.#options.link.connection !== connection) {
+      this.#answers.lose();
+      return;
+    }
+    const failure = send();
+    if (failure === undefined) return;
+    this.#answers.lose();
+    this.#options.events.unsure(failure, false);
+  }
+
+  gate(hold: ((append: HeldAppend) => void) | undefined): void {
+    this.#hold = hold;
+  }
+
+  quiet(): Promise<void> {
+    return this.#answers.quiet(quietMs);
   }
 
   #owns(subject: string): boolean {
@@ -199,7 +220,7 @@ export class JetStreamSinkLog implements Sink {
   }
 
   async tail(after: number, observe: SinkObserver): Promise<number> {
-    await this.#answers.quiet(quietMs);
+    await this.quiet();
     const facts = await this.facts();
     await this.scan(after, facts, observe, this.#closing.signal);
     return facts.lastSequence;

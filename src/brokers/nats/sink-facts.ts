@@ -12,18 +12,22 @@ export function sinkFacts({ created, config, state }: StreamInfo): SinkFacts {
     messages: state.messages,
     replicas,
     unsuitable: unsuitable(config),
+    vanishing: vanishing(config),
     copied: (sources ?? []).map(({ name, external }) => ({ stream: name, index: sourceIndex(name, external?.api) })),
   };
 }
 
 /** The setting under which exactly-once cannot be kept by this version. */
 function unsuitable(config: StreamInfo['config']): string | undefined {
-  if (config.retention !== 'limits') return `has ${config.retention} retention; only limits can be written`;
   if (config.mirror !== undefined) return 'is a mirror, which takes no messages';
   if (config.sealed === true) return 'is sealed';
   if (config.allow_msg_counter === true) return 'takes nothing but counters (allow_msg_counter)';
-  if (config.no_ack === true) return 'does not acknowledge (no_ack)';
-  return (config.max_msgs_per_subject ?? -1) > 0
-    ? 'limits messages per subject, so that records vanish before they can be found again'
-    : undefined;
+  return config.no_ack === true ? 'does not acknowledge (no_ack)' : undefined;
+}
+
+/** What takes records away from it, whether it was asked to hold more or not. */
+function vanishing(config: StreamInfo['config']): SinkFacts['vanishing'] {
+  if (config.retention !== 'limits') return 'consumed';
+  if ((config.max_msgs_per_subject ?? -1) > 0 || config.allow_rollup_hdrs === true) return 'superseded';
+  return (config.max_age ?? 0) > 0 || config.allow_msg_ttl === true ? 'aged' : undefined;
 }
