@@ -126,19 +126,17 @@ test('a lane that parks at a gap passes what was acknowledged and no more, over 
   expect((await hub.daemon.lane(lane)).storedSequence).toBe(20);
   expect(await hub.count('FLEET')).toBe(20);
 
-  // What waits meanwhile is deleted by its age, at the latest.
-  let retention: unknown;
+  // What waits meanwhile is deleted by its age, at the latest; as long as the last minute is looked at, by what came in it.
+  let limit: string | undefined;
   await until(
     async () => {
-      ({ retention } = await plant.daemon.lane(lane));
-      return retention !== undefined;
+      limit = (await plant.daemon.lane(lane)).retention?.limit;
+      return limit !== undefined;
     },
     { what: () => 'an estimate when the source loses data' },
   );
-  expect(retention).toMatchObject({ limit: 'max_age' });
-  expect(
-    (await plant.daemon.metrics()).match(/^causeway_lane_retention_seconds\{.*direction="out"\} (\S+)$/m)?.[1],
-  ).toMatch(/^3\d\d\d/);
+  expect(limit).toMatch(/^max_(age|msgs)$/);
+  expect(await plant.daemon.metrics()).toMatch(/^causeway_lane_retention_seconds\{.*direction="out"\} \d/m);
 
   await gaps(hub, 'ack', lane);
   await world.stored(lane, 140);
