@@ -4,7 +4,10 @@ import { payloadOf } from './feed.ts';
 import type { NemesisLane } from './nemesis-world.ts';
 import { header, type Stored } from './oracle.ts';
 
-/** An entry of a ledger of gaps. */
+/** Reason of a gap that is one record in the quarantine. */
+export const setAside = 'set-aside';
+
+/** An entry of a ledger of gaps, or of a quarantine. */
 export interface NamedGap {
   readonly lane: string;
   readonly after: { readonly incarnation: string; readonly sequence: number };
@@ -46,6 +49,8 @@ export interface Judged {
   readonly published: readonly PublishedLabel[];
   /** Clusters whose stream several write. */
   readonly shared: ReadonlySet<string>;
+  /** Clusters whose daemon was forbidden something for a while: the quarantine takes what it may not store (docs/delivery.md). */
+  readonly forbidden: ReadonlySet<string>;
 }
 
 /** Everything that is wrong, in words. */
@@ -105,7 +110,7 @@ function mayBeMixed(home: string, cluster: string, { lanes, shared }: Pick<Judge
 }
 
 /** What a lane has not brought, and nothing accounts for. */
-function wrongsOfLane(lane: NemesisLane, { chronicles, published }: Judged): string[] {
+function wrongsOfLane(lane: NemesisLane, { chronicles, published, forbidden }: Judged): string[] {
   const [source, sink] = [chronicles.get(lane.from)!, chronicles.get(lane.to)!];
   const homes = new Map(published.map(({ label, home }) => [label, home]));
   const isCarried = (record: Stored): boolean => {
@@ -114,8 +119,10 @@ function wrongsOfLane(lane: NemesisLane, { chronicles, published }: Judged): str
   };
   const gaps = sink.gaps.filter((gap) => gap.lane === lane.id);
   const wrongs = gaps
-    .filter(({ reason }) => reason !== 'expired' && source.lost === undefined)
-    .map((gap) => `${lane.id}: the source has lost no tail, and the ledger says ${JSON.stringify(gap)}`);
+    .filter(({ reason }) =>
+      reason === setAside ? !forbidden.has(lane.to) : reason !== 'expired' && source.lost === undefined,
+    )
+    .map((gap) => `${lane.id}: nothing gave cause for ${JSON.stringify(gap)}`);
   const has = new Set(sink.now.map(identity));
   const purgedThere = new Set(sink.purged.map(identity));
   const isThere = (record: Stored): boolean => has.has(identity(record)) || purgedThere.has(identity(record));
@@ -123,7 +130,9 @@ function wrongsOfLane(lane: NemesisLane, { chronicles, published }: Judged): str
     wrongs.push(`${lane.id}: ${identity(record)} (${record.sequence} of its source) ${what}`);
   };
   const present = new Set(source.now.map(identity));
-  for (const record of source.now) if (isCarried(record) && !isThere(record)) say(record, 'is not in the sink');
+  const aside = new Set(gaps.filter(({ reason }) => reason === setAside).map(({ upTo }) => upTo.sequence));
+  for (const record of source.now)
+    if (isCarried(record) && !isThere(record) && !aside.has(record.sequence)) say(record, 'is not in the sink');
   const isNamed = ({ sequence }: Stored): boolean =>
     gaps.some(({ after, upTo }) =>
       after.incarnation === upTo.incarnation

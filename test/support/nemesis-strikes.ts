@@ -6,7 +6,7 @@ import { connect } from 'nats';
 import type { ChaosProxy } from './chaos-proxy.ts';
 import type { NatsServer } from './nats-launcher.ts';
 import { startNats } from './nats-launcher.ts';
-import type { Chronicle, NamedGap } from './nemesis-account.ts';
+import { type Chronicle, type NamedGap, setAside } from './nemesis-account.ts';
 import type { FaultKind, PlannedFault } from './nemesis-schedule.ts';
 import type { NemesisWorld } from './nemesis-world.ts';
 import { readStream, type Stored } from './oracle.ts';
@@ -14,6 +14,7 @@ import { until } from './until.ts';
 
 const patienceMs = 60_000;
 const ledger = 'KV_CAUSEWAY_GAPS';
+const quarantine = 'CAUSEWAY_QUARANTINE';
 
 export interface Stage {
   readonly nemesis: NemesisWorld;
@@ -219,18 +220,29 @@ export function read(nemesis: NemesisWorld, target: string): Promise<Stored[]> {
   return asked(`${stream} of ${target} to be read`, () => nemesis.world.cluster(target).read(stream));
 }
 
-/** Every entry of the ledger of gaps that a server keeps. */
+/** Every entry of the ledger of gaps that a server keeps, and of the quarantine. */
 export async function readGaps(url: string): Promise<NamedGap[]> {
   const connection = await connect({ servers: url });
   try {
     const { streams } = await jetstreamManager(connection);
     const names: string[] = [];
     for await (const name of streams.names()) names.push(name);
-    if (!names.includes(ledger)) return [];
     const gaps: NamedGap[] = [];
-    for (const { sequence } of await readStream(url, ledger)) {
+    const messages = async (stream: string) => (names.includes(stream) ? readStream(url, stream) : []);
+    for (const { sequence } of await messages(ledger)) {
       const entry = (await streams.getMessage(ledger, { seq: sequence }))?.json<Partial<NamedGap>>();
       if (entry?.lane !== undefined && entry.after !== undefined) gaps.push(entry as NamedGap);
+    }
+    for (const { sequence, subject } of await messages(quarantine)) {
+      if (!subject.endsWith('.head')) continue;
+      const entry = (await streams.getMessage(quarantine, { seq: sequence }))?.json<{
+        readonly lane: string;
+        readonly position: NamedGap['upTo'];
+      }>();
+      if (entry === undefined) continue;
+      const { lane, position } = entry;
+      const after = { ...position, sequence: position.sequence - 1 };
+      gaps.push({ lane, after, upTo: position, reason: setAside });
     }
     return gaps;
   } finally {

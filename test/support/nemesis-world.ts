@@ -93,7 +93,7 @@ export class NemesisWorld implements AsyncDisposable {
     for (const { name, nodes } of this.schedule.clusters) {
       const cluster = this.world.cluster(name);
       const servers = this.servers(name);
-      if (nodes === 3) await new NatsCluster(servers).ready();
+      if (nodes === 3) await together(servers);
       const { stream, root } = this.place(name);
       const spec: StreamSpec = {
         subjects: [`${root}.>`],
@@ -204,6 +204,18 @@ export class NemesisWorld implements AsyncDisposable {
         };
       }
     }
+  }
+}
+
+/** Old servers may start without ever agreeing on a leader; one that starts again then does it. */
+async function together(servers: readonly NatsServer[]): Promise<void> {
+  const cluster = new NatsCluster(servers);
+  try {
+    await cluster.ready();
+  } catch (error) {
+    console.warn(`${error}: started again`);
+    await servers[0]!.restart();
+    await cluster.ready();
   }
 }
 

@@ -147,6 +147,7 @@ class Run implements AsyncDisposable {
       lanes,
       published: labelsOf(schedule),
       shared: new Set(fed.filter((name) => sinks.includes(name))),
+      forbidden: new Set(schedule.faults.filter(({ kind }) => kind === 'permission-taken').map(({ target }) => target)),
     });
   }
 
