@@ -95,6 +95,30 @@ export interface QuarantinedRecord extends QuarantineEntry {
   readonly payload: Buffer;
 }
 
+/** An entry as it was read. */
+export interface KeptRecord extends QuarantineEntry {
+  /** Of its head: what is written over it, or taken away, is this. */
+  readonly revision: number;
+  readonly parts: number;
+  /** Sink sequence at which it was last to be stored by `retry`, whatever came of it. */
+  readonly triedAt?: number;
+}
+
+/** The quarantine of a cluster, for those who look after it. Every method throws FailureError. */
+export interface QuarantineStore {
+  /** Every entry, oldest first; empty where there is no quarantine. */
+  list(): Promise<readonly KeptRecord[]>;
+  /** The record of an entry, as it travelled; undefined if it is gone. */
+  record(entry: KeptRecord): Promise<QuarantinedRecord | undefined>;
+  /** Takes an entry away for good. */
+  drop(entry: KeptRecord): Promise<void>;
+  /**
+   * Appends a record to its sink stream again, marked and behind everything that is there, takes its entry away, and returns its sequence
+   * there. However often it is called, and whatever breaks in between, the record is stored once.
+   */
+  retry(entry: KeptRecord): Promise<number>;
+}
+
 /** A member of a group that called once. */
 export interface RosterEntry {
   readonly cluster: string;
@@ -217,6 +241,7 @@ export interface LeaseStore {
 
 /** What a daemon keeps in its own cluster, and nowhere else (I8). Every method throws FailureError. */
 export interface Store extends SinkStore {
+  readonly quarantined: QuarantineStore;
   /** The ledger of gaps; with `since`, what changed after that. One that is not there is empty, and is not made. */
   gaps(since?: LedgerPlace): Promise<LedgerRead>;
   /** Marks a gap as known, over the revision that was read; `superseded` if it was changed since. */

@@ -9,6 +9,7 @@ import { gapsCommand } from './gaps.ts';
 import { graphCommand } from './graph.ts';
 import { initCommand } from './init.ts';
 import { permissionsCommand } from './permissions.ts';
+import { quarantineCommand } from './quarantine.ts';
 import { runCommand } from './run.ts';
 import { schemaCommand } from './schema.ts';
 import { statusCommand } from './status.ts';
@@ -25,6 +26,7 @@ const commands: readonly ((cli: Cli) => Command)[] = [
   statusCommand,
   gapsCommand,
   verifyCommand,
+  quarantineCommand,
   schemaCommand,
   demoCommand,
 ];

@@ -227,7 +227,7 @@ class RunningDaemon implements Daemon {
   async #startAdmin(): Promise<void> {
     const { admin } = this.#plan;
     if (admin === undefined) return;
-    const verbs = adminVerbs({ ends: () => this.#working().all() });
+    const verbs = adminVerbs({ ends: () => this.#working().all(), log: this.#log });
     this.#admin = await startAdmin({ socket: admin.socket, verbs, log: this.#log });
   }
 

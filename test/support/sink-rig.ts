@@ -112,19 +112,27 @@ export class RigSession {
     return this.#session?.cursor?.sequence ?? 0;
   }
 
-  /** Brings records and waits until they are stored; `subject` is theirs at the sink. */
-  async bring(subject: string, sequences: readonly number[]): Promise<void> {
-    this.send(subject, sequences);
+  /** Brings records and waits until they are stored; `subject` is theirs at the sink, `bytes` how long at least. */
+  async bring(subject: string, sequences: readonly number[], bytes = 0): Promise<void> {
+    this.send(subject, sequences, bytes);
     const last = sequences.at(-1)!;
     await until(() => this.stored >= last, { what: () => `record ${last}: ${JSON.stringify(this.ended)}` });
   }
 
-  send(subject: string, sequences: readonly number[]): void {
+  send(subject: string, sequences: readonly number[], bytes = 0): void {
     const { id, origin } = this.#lane;
     const builder = new BatchBuilder('inc', sequences[0]! - 1, 8 << 20);
     for (const n of sequences) {
       const identity = origin === undefined ? none : Buffer.from(origin(n));
-      builder.append(n, 1_700_000_000, n, Buffer.from(subject), none, Buffer.from(`${id}:${n}`), identity);
+      builder.append(
+        n,
+        1_700_000_000,
+        n,
+        Buffer.from(subject),
+        none,
+        Buffer.from(`${id}:${n}`.padEnd(bytes)),
+        identity,
+      );
     }
     this.#session!.append(decodeBatch(builder.frame(1, 1, 0)));
   }

@@ -57,8 +57,8 @@ export class ControlStore implements Store, LeaseStore {
   readonly #link: NatsLink;
   readonly #made: () => void;
   readonly #ledger: GapLedger;
-  readonly #quarantine: Quarantine;
   readonly #timeoutMs: number;
+  readonly quarantined: Quarantine;
   #opened: { readonly connection: NatsConnection; readonly buckets: Map<string, Promise<KV>> } | undefined;
 
   /**
@@ -69,8 +69,8 @@ export class ControlStore implements Store, LeaseStore {
     this.#link = link;
     this.#made = made;
     this.#ledger = new GapLedger((replicas, work) => this.#in(ledgerBucket, replicas, work));
-    this.#quarantine = new Quarantine(link);
     this.#timeoutMs = timeoutMs;
+    this.quarantined = new Quarantine(link);
   }
 
   async checkpoint(
@@ -187,7 +187,7 @@ export class ControlStore implements Store, LeaseStore {
   }
 
   quarantine(record: QuarantinedRecord, replicas: number): Promise<void> {
-    return this.#quarantine.put(record, replicas);
+    return this.quarantined.put(record, replicas);
   }
 
   async lease(cluster: string): Promise<KeptLease | undefined> {

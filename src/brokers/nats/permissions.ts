@@ -176,7 +176,9 @@ function quarantine(api: string): Permission[] {
   const stream = 'CAUSEWAY_QUARANTINE';
   return [
     { subject: `${api}.STREAM.CREATE.${stream}`, why: 'makes the quarantine; not needed where it exists' },
-    { subject: `${api}.STREAM.MSG.GET.${stream}`, why: 'whether a record is in it' },
+    { subject: `${api}.STREAM.INFO.${stream}`, why: 'lists it' },
+    { subject: `${api}.STREAM.MSG.GET.${stream}`, why: 'reads what is in it' },
+    { subject: `${api}.STREAM.PURGE.${stream}`, why: 'takes out what was stored after all, or is dropped' },
     { subject: '$CAUSEWAY.QUARANTINE.>', why: 'records that a sink refuses for good' },
   ];
 }

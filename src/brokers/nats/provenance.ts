@@ -1,6 +1,7 @@
 import { originTime } from '../../dedupe/origin-index.ts';
 import type { RecordView } from '../../wire/record-view.ts';
 import type { TailRecord } from '../broker.ts';
+import type { QuarantinedRecord } from '../store.ts';
 import { type HeaderTarget, isReserved, plainTarget, renamed, storedLine } from './header-policy.ts';
 import { isSourced } from './stream-source.ts';
 
@@ -18,6 +19,8 @@ const originKey = 'Causeway-Origin';
 const laneKey = 'Causeway-Lane';
 const pathKey = 'Causeway-Path';
 const atKey = 'Causeway-At';
+/** On what was stored again out of the quarantine: `lane;incarnation.sequence`. */
+const quarantineKey = 'Causeway-Quarantine';
 const chainKey = 'Nats-Expected-Last-Sequence';
 const idKey = 'Nats-Msg-Id';
 const ours = Buffer.from('Causeway-');
@@ -199,13 +202,33 @@ export function sinkHeaders(
     const path = view.buffer.toString('utf8', view.pathStart, view.pathEnd);
     text += `${pathKey}: ${path === '' ? '' : `${path},`}${labels.source}\r\n`;
   }
-  if (view.headersEnd === view.headersStart) return Buffer.from(`${firstLine}${text}\r\n`);
-  const block = carried(view, target);
+  return withOurs(text, view.buffer.subarray(view.headersStart, view.headersEnd), view.seconds, target);
+}
+
+/** A record that is stored again out of the quarantine: without a position, for it stands outside the order of its lane. */
+export function retriedHeaders(record: QuarantinedRecord, place: string, expectLast: number, mark: string): Buffer {
+  const { headers, origin, path, seconds } = record;
+  const text =
+    `${chainKey}: ${expectLast}\r\n${originKey}: ${origin}\r\n${atKey}: ${place}/${expectLast + 1}\r\n` +
+    `${path === undefined ? '' : `${pathKey}: ${path}\r\n`}${quarantineKey}: ${mark}\r\n`;
+  return withOurs(text, headers, seconds, plainTarget);
+}
+
+/** What a header block at `place` and `sequence` says of the quarantine, if it was stored there out of it. */
+export function readRetried(block: Buffer, place: string, sequence: number): string | undefined {
+  const text = block.toString('latin1');
+  return headerValue(text, atKey) === `${place}/${sequence}` ? headerValue(text, quarantineKey) : undefined;
+}
+
+/** Lines of ours before those of a block that travelled, or of none. */
+function withOurs(lines: string, travelled: Buffer, seconds: number, target: HeaderTarget): Buffer {
+  if (travelled.length === 0) return Buffer.from(`${firstLine}${lines}\r\n`);
+  const block = carried(travelled, seconds, target);
   const restAt = block.indexOf('\r\n') + 2;
   // Its first line may have a status, which is the application's too.
   if (restAt !== firstLine.length)
-    return Buffer.concat([block.subarray(0, restAt), Buffer.from(text), block.subarray(restAt)]);
-  text = firstLine + text;
+    return Buffer.concat([block.subarray(0, restAt), Buffer.from(lines), block.subarray(restAt)]);
+  const text = firstLine + lines;
   const size = Buffer.byteLength(text);
   const result = Buffer.allocUnsafe(size + block.length - restAt);
   result.write(text);
@@ -214,11 +237,10 @@ export function sinkHeaders(
 }
 
 /** The block that a record travelled with, as it is stored. */
-function carried(view: RecordView, target: HeaderTarget): Buffer {
-  const block = view.buffer.subarray(view.headersStart, view.headersEnd);
+function carried(block: Buffer, seconds: number, target: HeaderTarget): Buffer {
   const text = block.toString('latin1');
   if (text.startsWith(version) && text.endsWith(blockEnd) && !suspicious.test(text)) return block;
-  const ageSeconds = () => Math.max(0, Math.floor(Date.now() / 1000) - view.seconds);
+  const ageSeconds = () => Math.max(0, Math.floor(Date.now() / 1000) - seconds);
   const lines: string[] = [];
   for (const [key, line] of splitLines(text)) {
     const reserved = isReserved(key);
