@@ -148,6 +148,14 @@ export const breaks: readonly Break[] = [
     },
   },
   {
+    name: 'does not write down what it is going to append to a queue',
+    breaks: 'I4',
+    world: 'queue',
+    twins: 0,
+    faults: ['kill', 'kill'],
+    store: (store) => changed(store, { saveIntent: () => Promise.resolve(1) }),
+  },
+  {
     name: 'reads the tail while answers are still to come',
     breaks: 'I4',
     world: 'ring',

@@ -25,9 +25,13 @@ function unsuitable(config: StreamInfo['config']): string | undefined {
   return config.no_ack === true ? 'does not acknowledge (no_ack)' : undefined;
 }
 
+/** Records that stay for longer than this outlast an outage, in ns. */
+const longNs = 24 * 3600e9;
+
 /** What takes records away from it, whether it was asked to hold more or not. */
 function vanishing(config: StreamInfo['config']): SinkFacts['vanishing'] {
   if (config.retention !== 'limits') return 'consumed';
   if ((config.max_msgs_per_subject ?? -1) > 0 || config.allow_rollup_hdrs === true) return 'superseded';
-  return (config.max_age ?? 0) > 0 || config.allow_msg_ttl === true ? 'aged' : undefined;
+  const { max_age: age = 0, allow_msg_ttl: ttl = false } = config;
+  return (age > 0 && age <= longNs) || ttl ? 'aged' : undefined;
 }
