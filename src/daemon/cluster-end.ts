@@ -48,6 +48,8 @@ export interface ClusterEndOptions {
   readonly dialer: (peer: PeerPlan) => Dialer | undefined;
   /** Default: `rotationDefaults`. */
   readonly rotation?: RotationOptions;
+  /** Whether this daemon may still write to sinks; asked for each record. Absent: there is no other one. */
+  readonly mayAppend?: (() => boolean) | undefined;
 }
 
 /**
@@ -80,7 +82,7 @@ export class ClusterEnd {
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: ClusterEndOptions) {
-    const { plan, generation, node, log, metrics, memory } = options;
+    const { plan, generation, node, log, metrics, memory, mayAppend } = options;
     this.#options = options;
     this.#plan = plan;
     this.#generation = generation;
@@ -101,7 +103,7 @@ export class ClusterEnd {
     const fileOf = (peer: string) => this.#peers.get(peer)?.file;
     this.#roster = new Roster(store, log, signal);
     this.#learned = new LearnedLinks({ store, log, signal, plan: present, fileOf });
-    const broker = new NatsBroker({ cluster: plan.cluster, links: this.#links, store });
+    const broker = new NatsBroker({ cluster: plan.cluster, links: this.#links, store, mayAppend });
     this.#consumers = new LaneConsumers({ store, broker, log, signal, plan: present, learned: this.#learned });
     this.#lanes = new LaneSet({
       cluster: plan.cluster,

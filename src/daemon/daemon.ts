@@ -115,20 +115,20 @@ class RunningDaemon implements Daemon {
     const { cluster, nats, monitor } = this.#plan;
     const link = new NatsLink({ plan: nats, name: 'lease', log: this.#log });
     const place = placeOf(monitor);
-    const standby = new Standby({
+    const standby: Standby = new Standby({
       cluster,
       self: { node: this.#node, ...(place === undefined ? {} : { place }) },
       store: new ControlStore(link, undefined, leaseTimes.answerMs),
       log: this.#log,
       unreachable: () => link.failure,
-      begin: (nth) => this.#begin(nth === 1 ? this.#node : `${this.#node}.${nth}`),
+      begin: (nth) => this.#begin(nth === 1 ? this.#node : `${this.#node}.${nth}`, () => standby.mayWrite()),
     });
     link.listen({ connected: () => standby.lookNow() });
     return { standby, link };
   }
 
   /** Works for the cluster from now on. To its peers each time is another daemon: nothing is known of the time before. */
-  #begin(node: string): Work {
+  #begin(node: string, mayAppend?: () => boolean): Work {
     const ends = new Ends({
       plan: this.#plan,
       generation: this.#generation,
@@ -138,6 +138,7 @@ class RunningDaemon implements Daemon {
       metrics: this.#metrics,
       memory: this.#memory,
       dialer: (peer) => this.#dialer(peer),
+      mayAppend,
       ...(this.#rotation === undefined ? {} : { rotation: this.#rotation }),
     });
     this.#ends = ends;

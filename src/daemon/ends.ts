@@ -23,6 +23,8 @@ export interface EndsOptions {
   readonly dialer: (peer: PeerPlan) => Dialer | undefined;
   /** Default: `rotationDefaults`. */
   readonly rotation?: RotationOptions;
+  /** Whether this daemon may still write to sinks; asked for each record. Absent: there is no other one. */
+  readonly mayAppend?: (() => boolean) | undefined;
 }
 
 /** The clusters that a daemon works for: its own, and those that it serves besides. */

@@ -138,6 +138,16 @@ test('a process that was frozen finds the lease gone when it wakes', async () =>
   expect(a.said).toEqual(['begin 1', 'end standby', 'closed']);
 });
 
+test('one that was frozen may not write any more before it has noticed anything', async () => {
+  const { a } = await two();
+  expect(a.standby.mayWrite()).toBe(true);
+  // Time passes, and nothing of the process runs.
+  const woken = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + leaseTimes.holdMs);
+  expect(a.standby.mayWrite()).toBe(false);
+  expect(a.said).toEqual(['begin 1']);
+  woken.mockRestore();
+});
+
 test('a bucket that was lost is written again by the one who has the lease, with all that it knows', async () => {
   const { bucket, a, b } = await two();
   bucket.kept = undefined;

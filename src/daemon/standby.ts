@@ -77,6 +77,14 @@ export class Standby {
     this.#closing = true;
   }
 
+  /**
+   * Whether this daemon's turn lasts, by the clock and not by what has been noticed: one that was frozen in the middle of its work goes on with
+   * it before it hears anything.
+   */
+  mayWrite(): boolean {
+    return this.#alone || this.#lease.isHeld(performance.now());
+  }
+
   /** Resolves when what an earlier term began has ended. */
   async settled(): Promise<void> {
     await this.#ending;
@@ -183,7 +191,7 @@ export class Standby {
 
   /** Begins or ends the work, as the lease says now. */
   #follow(): void {
-    const wanted = this.#alone || this.#lease.isHeld(performance.now());
+    const wanted = this.mayWrite();
     if (wanted && this.#work === undefined && this.#ending === undefined && !this.#closing) this.#begin();
     else if (!wanted && this.#work !== undefined) this.#end(this.#work);
   }

@@ -71,6 +71,20 @@ await eachServer('ends', (binary) => {
       expect(await read(0)).toEqual([400, 0, undefined]);
     });
 
+    test('a daemon whose turn is over sends nothing any more, whatever it still has to do', async () => {
+      await using driver = new SinkDriver(fixture.link, stream);
+      const lane = laneOf('plant-a', `${stream}.x`);
+      driver.feed(lane, 300);
+      await driver.untilStored(a.id, 300);
+      driver.turn = false;
+      driver.feed(lane, 600);
+      await fixture.link.require().flush();
+      expect((await infoOf(nc, stream)).state.last_seq).toBe(300);
+      driver.turn = true;
+      await driver.untilStored(a.id, 600);
+      await expectAll(nc, lane, 600, stream);
+    });
+
     test('other answers on the subject are not taken for those of JetStream', async () => {
       const lane = laneOf('plant-a', `${stream}.x`);
       const replies = ['', 'ok', '{"ok":true}', '{"error":"no"}', '{', 'null', '[1]'];

@@ -55,6 +55,8 @@ export class SinkDriver {
   readonly refused: Failure[] = [];
   readonly quarantined: QuarantineEffect[] = [];
   reads = 0;
+  /** Whether it is this daemon's turn to write. */
+  turn = true;
   readonly #feeds = new Map<string, Feed>();
   readonly #stopped = new AbortController();
   readonly #timer: NodeJS.Timeout;
@@ -65,6 +67,7 @@ export class SinkDriver {
       link,
       cluster: 'hub',
       stream,
+      mayAppend: () => this.turn,
       events: {
         stored: (count, sinkSequence) => this.#step({ type: 'stored', count, sinkSequence }),
         held: (record) => this.#step({ type: 'held', record }),

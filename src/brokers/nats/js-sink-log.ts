@@ -22,6 +22,8 @@ export interface JetStreamSinkLogOptions {
   readonly cluster: string;
   readonly stream: string;
   readonly events: SinkLogEvents;
+  /** Whether this daemon may still write; absent: there is no other one. */
+  readonly mayAppend?: (() => boolean) | undefined;
 }
 
 /** For so long the answers to what is in flight are waited for before the stream is read, in ms. */
@@ -95,8 +97,9 @@ export class JetStreamSinkLog implements Sink {
   ): Failure | undefined {
     const { connection } = this.#options.link;
     const reply = this.#answers.next(expectLast === undefined);
-    // Not connected: the loss of the connection has been reported, or will be, and the writer starts over.
-    if (connection === undefined) {
+    // Not connected: the loss of the connection has been reported, or will be, and the writer starts over. And so it is with a daemon whose
+    // turn is over: it is about to hear that.
+    if (connection === undefined || this.#options.mayAppend?.() === false) {
       this.#answers.lose();
       return undefined;
     }

@@ -32,6 +32,8 @@ export interface NatsBrokerOptions {
   readonly cluster: string;
   readonly links: NatsLinks;
   readonly store: SinkStore;
+  /** Whether this daemon may still write to sinks; asked for each record. Absent: there is no other one. */
+  readonly mayAppend?: (() => boolean) | undefined;
 }
 
 /** A NATS cluster with JetStream. */
@@ -39,10 +41,12 @@ export class NatsBroker implements Broker {
   readonly store: SinkStore;
   readonly #cluster: string;
   readonly #links: NatsLinks;
+  readonly #mayAppend: (() => boolean) | undefined;
 
-  constructor({ cluster, links, store }: NatsBrokerOptions) {
+  constructor({ cluster, links, store, mayAppend }: NatsBrokerOptions) {
     this.#cluster = cluster;
     this.#links = links;
+    this.#mayAppend = mayAppend;
     this.store = store;
   }
 
@@ -105,7 +109,8 @@ export class NatsBroker implements Broker {
   }
 
   sink(stream: string, events: SinkLogEvents): Sink {
-    return new JetStreamSinkLog({ link: this.#links.writer, cluster: this.#cluster, stream, events });
+    const [link, cluster, mayAppend] = [this.#links.writer, this.#cluster, this.#mayAppend];
+    return new JetStreamSinkLog({ link, cluster, stream, events, mayAppend });
   }
 
   surveySource(stream: string, rules: ExportRules): Survey {
