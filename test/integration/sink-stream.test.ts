@@ -256,7 +256,8 @@ await eachServer('ends', (binary) => {
 
     test('somebody else’s record under the id of one of ours is not taken for it', async () => {
       await makeStream(nc, { name: stream, duplicate_window: 4_000_000_000 });
-      const taken = `NATS/1.0\r\nNats-Msg-Id: ${origin(3).replace(/[^/]+(?=\/\d+\/\d+$)\//, '')}\r\n\r\n`;
+      const id = `${origin(3).replace(/[^/]+(?=\/\d+\/\d+$)\//, '')}@hub/${stream}`;
+      const taken = `NATS/1.0\r\nNats-Msg-Id: ${id}\r\n\r\n`;
       await publishAll(nc, 1, 1, () => ({
         subject: `${stream}.y`,
         payload: Buffer.from('z'),
