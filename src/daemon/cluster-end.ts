@@ -354,9 +354,7 @@ export class ClusterEnd {
 
   /** What was kept in the own cluster may be lost: it is written again, as far as it is known. */
   keepAgain(): void {
-    this.#roster.keepAgain();
-    this.#learned.keepAgain();
-    this.#lanes.keepAgain();
+    for (const kept of [this.#roster, this.#learned, this.#consumers, this.#lanes]) kept.keepAgain();
   }
 
   #noteMembers(change = false): void {

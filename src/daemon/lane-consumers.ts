@@ -45,7 +45,9 @@ export class LaneConsumers {
       await broker.letGo(consumer.stream, consumer.lane);
       await store.forgetConsumer(consumer);
       log.info('consumer-removed', { lane: consumer.lane, stream: consumer.stream });
-      if (!this.#isWanted(consumer)) this.#kept.delete(key);
+      // Wanted again meanwhile: it has to be known to the next run.
+      if (this.#isWanted(consumer)) this.#writes.mark(key);
+      else this.#kept.delete(key);
     };
     this.#writes = new WriteBehind({ write, failed: 'consumer-not-kept', log, signal });
   }
@@ -61,6 +63,11 @@ export class LaneConsumers {
       this.#writes.mark(key);
     }
     this.#sweep();
+  }
+
+  /** What was kept may be lost: all that is known is written again. */
+  keepAgain(): void {
+    for (const key of this.#kept.keys()) this.#writes.mark(key);
   }
 
   /** Reads what was kept, as soon as the store answers. To be called when it is known which links peers declared. */

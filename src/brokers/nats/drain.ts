@@ -84,16 +84,20 @@ async function drainQueue({ link, connection, info, consume, opening }: DrainOpt
   const before = opening.cursor === undefined ? undefined : await findConsumer(connection, link.api, stream, consume);
   const begunAt = opening.cursor === undefined ? info.state.last_seq : begunBefore(before, info);
   const proven = await proveStart(connection, link.api, info, opening, 0);
+  const start = await withTaken(connection, link.api, info, proven, begunAt);
+  const { at, gap } = proven;
   const queue = new QueueConsumer({
     link,
     stream,
     name: name!,
     description: describe(consume, info, begunAt),
     replaces,
-    provenUpTo: proven.at.sequence,
+    // The proof ends where a gap of missing records begins.
+    provenUpTo: gap?.reason === 'expired' ? gap.after.sequence : at.sequence,
+    goneUpTo: start.at.sequence,
   });
   return {
-    start: await withTaken(connection, link.api, info, proven, begunAt),
+    start,
     reader: queue,
     begunAt,
     settle: (sequence) => queue.settle(sequence),
@@ -135,10 +139,12 @@ async function drainInterest({ link, connection, info, consume, opening, failed 
     floor = 0;
   }
   for (const old of replaced) await deleteConsumer(connection, link.api, stream, old);
+  const start = await withTaken(connection, link.api, now, proven, begunAt);
+  // Last: nobody would close it after a call that failed, and it would go on to acknowledge for a session that never was.
   const interest = new InterestConsumer({ link, stream, name: name!, replicas: info.config.num_replicas, failed });
   if (proven.at.sequence > floor) interest.settle(proven.at.sequence);
   return {
-    start: await withTaken(connection, link.api, now, proven, begunAt),
+    start,
     replicas: info.config.num_replicas,
     begunAt,
     settle: (sequence) => interest.settle(sequence),

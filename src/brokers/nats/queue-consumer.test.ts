@@ -5,7 +5,7 @@ import { QueueConsumer } from './queue-consumer.ts';
 import { Delivery } from './reader-protocol.ts';
 
 /** A consumer whose acknowledgements are noted, as `sequence.serial`. */
-function rig(provenUpTo = 0) {
+function rig(provenUpTo = 0, goneUpTo = provenUpTo) {
   const acks: string[] = [];
   const connection = {
     isClosed: () => false,
@@ -20,6 +20,7 @@ function rig(provenUpTo = 0) {
     description: '',
     replaces: [],
     provenUpTo,
+    goneUpTo,
   });
   const prefix = '$JS.ACK.S.c.';
   const deliver = (sequence: number, delivered: number, nanos = sequence) => {
@@ -97,6 +98,17 @@ test('what the proof speaks of is acknowledged by the first consumer, and has to
   second.make();
   expect(second.deliver(7, 1)).toMatchObject({ reason: 'consumer-lost' });
   expect(second.acks).toEqual([]);
+});
+
+test('I1: a record that was taken for gone is not acknowledged with the gap when it comes after all', () => {
+  for (const settled of [10, 20]) {
+    const { acks, consumer, deliver } = rig(10, 20);
+    consumer.settle(settled);
+    expect(deliver(15, 1)).toMatchObject({ reason: 'consumer-lost' });
+    consumer.settle(30);
+    expect(acks).toEqual([]);
+  }
+  expect(rig(10, 20).deliver(21, 1)).toBe('new');
 });
 
 test('nothing is acknowledged over a connection that is not there: it comes again', () => {

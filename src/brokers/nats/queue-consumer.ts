@@ -19,6 +19,8 @@ export interface QueueConsumerOptions {
   readonly replaces: readonly string[];
   /** Up to here the sink has proven to hold what the stream had: what is left of that is acknowledged and not read. */
   readonly provenUpTo: number;
+  /** What is missing behind that and up to here was told as lost: nothing of it may come any more. */
+  readonly goneUpTo: number;
 }
 
 /**
@@ -81,6 +83,11 @@ export class QueueConsumer implements ReaderConsumer {
       const proven = behind && this.#lives === 1 && sequence <= this.#options.provenUpTo;
       if (!expected && !proven) {
         const detail = `${stream} delivers record ${sequence} again: whether it is the one that was stored has to be proven`;
+        return { reason: 'consumer-lost', detail };
+      }
+      if (expected && sequence <= this.#options.goneUpTo) {
+        // Nobody would read it, and it would be acknowledged with the gap: a leader that was not up to date was asked.
+        const detail = `${stream} holds record ${sequence}, which was taken for gone: it has to be proven again`;
         return { reason: 'consumer-lost', detail };
       }
       this.#records.push(delivery);
