@@ -155,6 +155,7 @@ export class SinkLaneState {
       }
     }
     this.moveCursor(record.position);
+    this.setAside = 0;
     this.last = {
       position: record.position,
       seconds: record.origin.seconds,

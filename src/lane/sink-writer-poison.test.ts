@@ -105,6 +105,18 @@ test('of a lane whose records are refused one after the other so many are set as
   expect(at(6, 'record-refused')).toBe(100);
 });
 
+test('a record that was stored between two refused ones ends the row, though only the reading that follows tells of it', () => {
+  const it = new SinkWorld([a], 60);
+  it.holes = false;
+  it.sink.refuses = (_, sequence) => (sequence % 2 === 1 ? undefined : { by: 'server', reason: 'sink-subject' });
+  it.read();
+  it.openLane(a);
+  it.feed(a, 60);
+  expect(run(it, a)).toEqual([]);
+  expect(it.quarantine.size).toBe(30);
+  expect(it.writer.lane(a).cursor?.sequence).toBe(60);
+});
+
 test('a quarantine that takes nothing ends the session, and its record is tried again in the next', () => {
   const it = world();
   it.read();
