@@ -119,7 +119,8 @@ export class ClusterEnd {
     this.verifier = new Verifier({
       broker,
       store,
-      lanes: () => this.#lanes.list(),
+      lanes: () =>
+        this.#lanes.list().map((lane) => ({ ...lane, ...sinkRights(lane.plan, grantsFor(this.#plan, lane.peer)) })),
       versionOf: (peer) => this.#peers.get(peer)?.version,
       send: (peer, frame) => this.#peers.get(peer)?.send(frame),
     });
@@ -306,10 +307,9 @@ export class ClusterEnd {
   #reconcileLanes(): void {
     if (this.#draining) return;
     const lanes = [...this.#peers.keys()].flatMap((peer): DesiredLane[] => {
-      const own = ownLanes(this.#plan, peer);
-      const learned = this.#learned.of(peer).flatMap((link) => link.lanes);
       const grants = grantsFor(this.#plan, peer);
-      return [...own, ...learned].map((lane) => ({ ...lane, rights: sinkRights(lane.plan, grants) }));
+      const ends = [...ownLanes(this.#plan, peer), ...this.#learned.of(peer).flatMap((link) => link.lanes)];
+      return ends.map((lane) => ({ ...lane, rights: sinkRights(lane.plan, grants) }));
     });
     this.#lanes.set(lanes);
     this.#consumers.set(lanes);

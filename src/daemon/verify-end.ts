@@ -47,6 +47,8 @@ export interface VerifyLane {
   readonly plan: LanePlan;
   readonly role: 'sender' | 'receiver';
   readonly stored: Position | undefined;
+  /** Whether the sink lets the lane bring records that were first seen at this cluster. Of others nothing is told. */
+  acceptsOrigin(cluster: string): boolean;
 }
 
 export interface LocalEndOptions {
@@ -166,8 +168,9 @@ export class LocalEnd implements VerifyEnd {
 
   #counts({ place, sequence }: SurveyedRecord, position: number, spans: readonly Span[]): boolean {
     if (!this.#isSink || position > 0) return isWithin(spans, position);
-    const { from, sourceStream } = this.#options.lane.plan;
-    if (!this.#places.has(this.#ids.of(place))) return false;
+    const { plan, acceptsOrigin } = this.#options.lane;
+    const { from, sourceStream } = plan;
+    if (!this.#places.has(this.#ids.of(place)) || !acceptsOrigin(place.slice(0, place.indexOf('/')))) return false;
     return place !== `${from}/${sourceStream}` || isWithin(spans, sequence);
   }
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { lanePlan as plan } from '../../test/support/lane-plan.ts';
+import { until } from '../../test/support/until.ts';
 import type { Survey, SurveyedRecord } from '../brokers/broker.ts';
 import { decodeControl, encodeControl } from '../wire/control.ts';
 import type { VerifyFrame } from '../wire/verify.ts';
@@ -97,7 +98,7 @@ class Pair {
           }),
           gaps: async () => ({ place: { revision: 0, values: 0 }, whole: true, gaps: [], removed: [] }) as never,
         },
-        lanes: () => [{ plan, role, peer: other, stored: this.cursor }],
+        lanes: () => [{ plan, role, peer: other, stored: this.cursor, acceptsOrigin: (cluster) => cluster === 'a' }],
         versionOf: () => this.version,
         send: carry(self, other),
       });
@@ -245,6 +246,36 @@ test('one at a time, only lanes of the peer, and none with a peer that is too ol
     ['02', 'not-verifiable'],
     ['05', 'overloaded'],
   ]);
+  pair.verifiers.b.stop();
+});
+
+test('a peer is told nothing of what others brought into the sink from where it may not bring records', async () => {
+  const pair = new Pair();
+  pair.fill(10);
+  pair.sink.records.push(
+    stored(11, 3, { lane: 'm/c/b', position: { incarnation: 'x', sequence: 1 } }),
+    stored(12, 5, { lane: 'm/c/b', place: 'c/T', position: { incarnation: 'x', sequence: 2 } }),
+  );
+  const id = (place: string) => createHash('sha256').update(place).digest().readUIntBE(0, 6);
+  const heard: VerifyFrame[] = [];
+  pair.spoil = (frame) => {
+    heard.push(frame);
+    return undefined;
+  };
+  const questions: VerifyFrame['body'][] = [
+    { kind: 'open', lane: plan.id, after: 0 },
+    { kind: 'places', places: [id('a/S'), id('c/T')] },
+    { kind: 'read', positions: [{ from: 1, upTo: 10 }], stretches: [], level: 10, records: true },
+  ];
+  for (const [i, body] of questions.entries()) {
+    pair.verifiers.b.frame('a', { kind: 'verify', id: '01', number: i + 1, body });
+    await until(() => heard.length > i, { what: () => 'an answer' });
+  }
+  const { body } = heard[2]!;
+  const told = body.kind === 'part' ? body.records.map(({ place, at }) => `${place} ${at}`) : [];
+  expect(told).toHaveLength(11);
+  expect(told).toContain('a/S 11');
+  expect(told).not.toContain('c/T 12');
   pair.verifiers.b.stop();
 });
 
