@@ -5,10 +5,9 @@ import {
   type VerifyGroup,
   type VerifyLimit,
   type VerifyOpened,
-  type VerifyRecord,
   verifyLimits,
 } from '../wire/verify.ts';
-import type { ReadProgress, VerifyEnd } from './verify-end.ts';
+import type { Reading, ReadProgress, VerifyEnd } from './verify-end.ts';
 import { merged } from './verify-groups.ts';
 import { type Difference, RecordJudge } from './verify-records.ts';
 
@@ -175,7 +174,7 @@ class Comparing {
       const within = { level: recordLevel, groups: some.map(({ id }) => id) };
       const question = { kind: 'read', positions: this.#spans, level: recordLevel, within, records: true } as const;
       const [source, sink] = await this.#readBoth(some, question);
-      await this.#tell(judge.take(source.records, sink.records));
+      await this.#tell(judge.take(source.records, sink.records, lapsed(some, sink)));
       done += some.length;
       this.#events.progress('records', done, pairs.length);
     }
@@ -191,13 +190,20 @@ class Comparing {
       const spans = groups.flatMap((group) => (group === undefined ? [] : [{ from: group.first, upTo: group.last }]));
       return merged(spans, verifyLimits.spans);
     };
-    const nothing = { groups: [], records: [] as readonly VerifyRecord[] };
+    const nothing: Reading = { groups: [], records: [], places: [] };
     const read = (end: VerifyEnd, stretches: readonly Span[]) =>
       stretches.length === 0 ? nothing : end.read({ ...question, stretches }, () => undefined);
     const source = await read(this.#source, stretch(pairs.map((pair) => pair.source)));
     const sink = await read(this.#sink, stretch(pairs.map((pair) => pair.sink)));
     return [source, sink] as const;
   }
+}
+
+/** Records that a sink held of some groups when it was read as a whole, and has let go of in front since. */
+function lapsed(pairs: readonly Pair[], { records, edge }: Pick<Reading, 'records' | 'edge'>): number {
+  const groups = pairs.flatMap(({ sink }) => (sink === undefined ? [] : [sink]));
+  if (edge === undefined || groups.every(({ first }) => first >= edge.first)) return 0;
+  return Math.max(0, groups.reduce((sum, { count }) => sum + count, 0) - records.length);
 }
 
 /** A group that is not the same at both ends. */

@@ -26,7 +26,7 @@ export interface Reading {
   readonly records: readonly VerifyRecord[];
   /** Of a source: where its records were first seen. */
   readonly places: readonly number[];
-  /** Of a sink that was read as a whole. */
+  /** Of a sink; of one that was read in part, only its first sequence afterwards. */
   readonly edge?: VerifyEdge;
 }
 
@@ -152,7 +152,10 @@ export class LocalEnd implements VerifyEnd {
       done += Math.max(0, stretch.upTo - stretch.from + 1);
     }
     const reading = gathering.reading();
-    return this.#isSink && whole ? { ...reading, edge: edge.found(stretches[0]!.upTo) } : reading;
+    if (!this.#isSink) return reading;
+    if (whole) return { ...reading, edge: edge.found(stretches[0]!.upTo) };
+    // What it has let go of in front since it was read as a whole.
+    return { ...reading, edge: { position: 0, before: 0, first: (await survey.extent()).from } };
   }
 
   close(): void {

@@ -45,8 +45,11 @@ export class RecordJudge {
     this.#options = options;
   }
 
-  /** Judges all records of some groups, as the source and the sink have them; groups come in the order of the source. Returns the differences. */
-  take(source: readonly VerifyRecord[], sink: readonly VerifyRecord[]): readonly Difference[] {
+  /**
+   * Judges all records of some groups, as the source and the sink have them; groups come in the order of the source. `lapsed`: so many of them
+   * the sink has let go of since its edge was found. Returns the differences.
+   */
+  take(source: readonly VerifyRecord[], sink: readonly VerifyRecord[], lapsed: number): readonly Difference[] {
     const held = new Map<string, VerifyRecord[]>();
     for (const record of sink) {
       const key = keyOf(record);
@@ -68,7 +71,10 @@ export class RecordJudge {
       if (!record.leftOut && found.some(({ digest }) => !digest.equals(record.digest)))
         this.#tell('differs', record, found);
     }
-    this.#judgeAbsent(absent.sort((a, b) => a.position - b.position));
+    this.#judgeAbsent(
+      absent.sort((a, b) => a.position - b.position),
+      lapsed,
+    );
     for (const found of held.values()) this.#judgeUnknown(found, positions);
     return this.#taken();
   }
@@ -89,11 +95,13 @@ export class RecordJudge {
    * Records of the source that the sink does not hold. What stood in front of the first record of the lane that is left, in a sink whose first messages
    * are gone, went with these. Where messages are missing behind those, too, somebody deleted them, and the newest records may be what was deleted.
    */
-  #judgeAbsent(absent: readonly VerifyRecord[]): void {
+  #judgeAbsent(absent: readonly VerifyRecord[], lapsed: number): void {
+    let expired = 0;
     const { before, first, position: edge } = this.#options.edge;
     for (const record of absent) {
-      if (first <= 1 || (edge > 0 && record.position > edge)) {
-        this.#tell('missing', record, []);
+      if (first <= 1 || (edge > 0 && record.position >= edge)) {
+        if (expired++ < lapsed) this.counts.expired++;
+        else this.#tell('missing', record, []);
         continue;
       }
       this.#heldBack.push(record);

@@ -194,6 +194,26 @@ describe.each(['a', 'b'] as const)('asked at %s', (who) => {
     expect(await pair.verify(who)).toMatchObject({ expired: 4000, missing: 0 });
   });
 
+  test('what the sink lets go of while it is compared is no difference, and hides none', async () => {
+    const pair = new Pair();
+    pair.fill(4000);
+    const { sink } = pair;
+    const letGo = (upTo: number) => {
+      sink.records = sink.records.filter(({ at }) => at > upTo);
+      sink.extents = { from: upTo + 1, upTo: 4000 };
+    };
+    letGo(2500);
+    sink.records = sink.records.filter(({ at }) => at !== 2540);
+    const read = sink.read.bind(sink);
+    let readings = 0;
+    sink.read = async (...args) => {
+      if (++readings === 2) letGo(2520);
+      await read(...args);
+    };
+    expect(await pair.verify(who)).toMatchObject({ expired: 2520, differences: ['missing 2540'] });
+    expect(readings).toBe(2);
+  });
+
   test('a part: by sequence, by time, where the lane began, a share of it', async () => {
     const pair = new Pair();
     pair.fill(3000);
