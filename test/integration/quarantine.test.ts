@@ -149,5 +149,26 @@ await eachServer('all', (binary) => {
       await again.bring(`${stream}.x`, [3]);
       expect(await payloads()).toEqual([`${lane.id}:1`, `${other.id}:1`, `${lane.id}:3`]);
     });
+
+    test('what another stream took of a record is not in the quarantine, and nothing passes', async () => {
+      const { stream, fixture, rig } = await setUp();
+      await using _ = fixture;
+      const subjects = (names: readonly string[]) => changeStream(nc, 'CAUSEWAY_QUARANTINE', { subjects: [...names] });
+      await subjects(['elsewhere']);
+      await makeStream(nc, { name: `${stream}-ALL`, subjects: ['$CAUSEWAY.QUARANTINE.>'] });
+      await using one = rig();
+      const session = await one.open(lane);
+      await session.bring(`${stream}.x`, [1]);
+      session.send(`${stream}.x`, [2], 3500);
+      await until(() => session.ended, { what: 'the end of the session' });
+      expect(session.ended).toMatchObject({ reason: 'quarantine-unavailable' });
+      await call(nc, `${api}.STREAM.DELETE.${stream}-ALL`, {});
+      await subjects(['$CAUSEWAY.QUARANTINE.>']);
+      const again = await one.open(lane);
+      expect(again.cursor).toBe(1);
+      await again.bring(`${stream}.x`, [2], 3500);
+      const entries = (await one.store.quarantined.list()).filter((entry) => entry.stream === stream);
+      expect(entries).toHaveLength(1);
+    });
   });
 });

@@ -232,13 +232,15 @@ export class Quarantine implements QuarantineStore {
     const message = await this.#link.require().request(subject, payload, options);
     const answer = message.json<Answer>();
     if (answer.error !== undefined) throw new JetStreamApiError(answer.error);
-    return answer.seq;
+    // Whoever else takes the subject has not put it where it is looked for: nothing may pass for that.
+    if (answer.stream === stream) return answer.seq;
+    throw new FailureError('quarantine-unavailable', `${answer.stream ?? 'somebody else'} answers on ${subject}`);
   }
 }
 
 interface Answer {
   readonly error?: ConstructorParameters<typeof JetStreamApiError>[0];
-  readonly stream: string;
+  readonly stream?: string;
   readonly seq: number;
 }
 
