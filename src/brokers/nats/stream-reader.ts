@@ -218,12 +218,13 @@ export class StreamReader {
   async #create(connection: NatsConnection, current: () => boolean): Promise<void> {
     const { link, stream, created, headersOnly, consumer, replicas = 1 } = this.#options;
     const time = this.#lastSeconds < 0 ? undefined : { seconds: this.#lastSeconds, nanos: this.#lastNanos };
-    const changed = await stillTheSame(connection, link.api, stream, { created, sequence: this.#last, time });
-    if (!current()) return;
-    if (changed !== undefined) {
-      this.#fail(changed);
-      return;
-    }
+    const isAnother = async (): Promise<boolean> => {
+      const changed = await stillTheSame(connection, link.api, stream, { created, sequence: this.#last, time });
+      if (!current()) return true;
+      if (changed !== undefined) this.#fail(changed);
+      return changed !== undefined;
+    };
+    if (await isAnother()) return;
     const name = consumer?.name ?? `causeway-${randomBytes(8).toString('hex')}`;
     for (const old of consumer?.replaces ?? []) await deleteConsumer(connection, link.api, stream, old);
     if (!current()) return;
@@ -243,7 +244,8 @@ export class StreamReader {
         ...(headersOnly ? { headers_only: true } : {}),
       },
     });
-    if (!current()) {
+    // It may have become another one in between: then the consumer would begin in the middle of that one. After this it would be gone with it.
+    if (!current() || (await isAnother())) {
       if (consumer === undefined) this.#remove(connection, name);
       return;
     }
