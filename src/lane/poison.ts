@@ -1,7 +1,7 @@
 import type { InBatch } from '../wire/batch.ts';
 import type { Failure, Reason } from '../wire/reasons.ts';
 import { RecordView } from '../wire/record-view.ts';
-import type { BatchItem, PoisonItem, SinkLaneState } from './sink-lane-state.ts';
+import type { BatchItem, PoisonItem } from './sink-lane-state.ts';
 
 /** Refusals of a record for what it is: its size, its headers, what the server makes of it. */
 const ofRecord: ReadonlySet<Reason> = new Set(['record-refused']);
@@ -24,11 +24,13 @@ export function concernsLane(failure: Failure): boolean {
 
 /**
  * Whether a refusal is held against the record, once everything before it is stored, rather than against the lane. A subject that is
- * refused says something of the record only where the sink has taken others of this lane.
+ * refused says something of the record only where the sink has taken others of this lane, and where nobody mended it for `patienceMs`: a permission
+ * that is taken away by mistake, and given back, costs no record its place.
  */
-export function isPoison({ reason }: Failure, lane: SinkLaneState): boolean {
-  if (ofSubject.has(reason)) return lane.last !== undefined && lane.setAside < mostOfSubject;
-  return lane.setAside < mostOfRecord;
+export function isPoison({ failure, position, lane }: PoisonItem, nowMs: number, patienceMs: number): boolean {
+  if (!ofSubject.has(failure.reason)) return lane.setAside < mostOfRecord;
+  const lasts = lane.refusedForMs(position, nowMs) >= patienceMs;
+  return lasts && lane.last !== undefined && lane.setAside < mostOfSubject;
 }
 
 /** A batch in three: what went before the record that the walk of an item stands on, that record, and what comes behind it. */

@@ -107,6 +107,7 @@ export class SinkLaneState {
   entering: GapItem | PoisonItem | undefined;
   /** The record that was refused when it was appended alone; `failure`: it is not tried again in this session. */
   doubted: { readonly position: Position; readonly failure: Failure | undefined } | undefined;
+  #refusedSince: { readonly position: Position; readonly atMs: number } | undefined;
   /** Records in a row that went into the quarantine, with none stored between them. */
   setAside = 0;
 
@@ -118,6 +119,12 @@ export class SinkLaneState {
   refused(position: Position, failure: Failure): void {
     const again = failure.reason === 'record-refused' && !samePosition(this.doubted?.position, position);
     this.doubted = { position, failure: again ? undefined : failure };
+  }
+
+  /** For how long the record there, which is next, has been refused, over all sessions. */
+  refusedForMs(position: Position, nowMs: number): number {
+    if (!samePosition(this.#refusedSince?.position, position)) this.#refusedSince = { position, atMs: nowMs };
+    return nowMs - this.#refusedSince!.atMs;
   }
 
   doubtOf(incarnation: string, sequence: number): SinkLaneState['doubted'] {

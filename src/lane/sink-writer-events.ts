@@ -23,6 +23,8 @@ export interface SinkWriterOptions {
   readonly lateMs: number;
   /** Id mode ends when no foreign record came for so long. */
   readonly idModeMs: number;
+  /** A subject that may not be written is held against the record when that lasts for so long. */
+  readonly subjectPatienceMs: number;
   /** Others write the stream by design: id mode from the start, and for good. */
   readonly shared: boolean;
 }
@@ -34,6 +36,7 @@ export const sinkWriterDefaults: SinkWriterOptions = {
   answerTimeoutMs: 5000,
   lateMs: 120_000,
   idModeMs: 60_000,
+  subjectPatienceMs: 60_000,
   shared: false,
 };
 

@@ -117,6 +117,19 @@ test('a record that was stored between two refused ones ends the row, though onl
   expect(it.writer.lane(a).cursor?.sequence).toBe(60);
 });
 
+test('a subject that is refused for less than a minute costs no record its place', () => {
+  const it = new SinkWorld([a], 20, { subjectPatienceMs: 60_000 });
+  it.holes = false;
+  it.sink.refuses = (_, sequence) => (sequence === 6 ? { by: 'server', reason: 'nats-permission' } : undefined);
+  expect(run(it, a)).toEqual(['nats-permission']);
+  it.now += 40_000;
+  run(it, a);
+  expect([it.writer.lane(a).cursor?.sequence, it.quarantine.size]).toEqual([5, 0]);
+  it.now += 20_000;
+  run(it, a);
+  expect([it.writer.lane(a).cursor?.sequence, it.quarantine.size]).toEqual([20, 1]);
+});
+
 test('a quarantine that takes nothing ends the session, and its record is tried again in the next', () => {
   const it = world();
   it.read();

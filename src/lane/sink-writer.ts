@@ -239,7 +239,7 @@ export class SinkWriter {
       const item = lane.queue[0]!;
       if (item.kind !== 'batch') {
         if (!this.#entries.mayBegin(lane)) continue;
-        if (item.kind === 'gap' || isPoison(item.failure, lane)) this.#entries.begin(item);
+        if (item.kind === 'gap' || isPoison(item, nowMs, this.#options.subjectPatienceMs)) this.#entries.begin(item);
         else this.#refuse(lane, item.failure, nowMs);
         continue;
       }

@@ -42,7 +42,7 @@ await eachServer('all', (binary) => {
       const stream = `Q${++streams}`;
       await makeStream(nc, { name: stream, max_msg_size: 3000 });
       const fixture = await openLink(server.url, asUser('daemon'));
-      const rig = () => new SinkRig(fixture.link, stream).start();
+      const rig = () => new SinkRig(fixture.link, stream, { writer: { subjectPatienceMs: 0 } }).start();
       const payloads = async () => (await readAll(nc, stream)).map(({ text }) => text.trimEnd());
       return { stream, fixture, rig, payloads };
     };

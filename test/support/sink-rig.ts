@@ -4,7 +4,7 @@ import { ControlStore } from '../../src/brokers/nats/control-store.ts';
 import { NatsBroker } from '../../src/brokers/nats/nats-broker.ts';
 import type { SinkSession } from '../../src/daemon/sink-session.ts';
 import { SinkStream } from '../../src/daemon/sink-stream.ts';
-import type { StoredEffect } from '../../src/lane/sink-writer-events.ts';
+import type { SinkWriterOptions, StoredEffect } from '../../src/lane/sink-writer-events.ts';
 import type { Logger } from '../../src/lib/logger.ts';
 import { BatchBuilder, decodeBatch } from '../../src/wire/batch.ts';
 import { type Failure, failureFrom } from '../../src/wire/reasons.ts';
@@ -41,7 +41,11 @@ export class SinkRig implements AsyncDisposable {
   readonly log = new Lines();
   readonly store: ControlStore;
 
-  constructor(link: NatsLink, stream: string, options: { readonly shared?: boolean } = {}) {
+  constructor(
+    link: NatsLink,
+    stream: string,
+    options: { readonly shared?: boolean; readonly writer?: Partial<SinkWriterOptions> } = {},
+  ) {
     this.store = new ControlStore(link, () => this.sink.keepAgain());
     const links = { control: link, reader: link, writer: link };
     const broker = new NatsBroker({ cluster: 'hub', links, store: this.store });

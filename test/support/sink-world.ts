@@ -131,6 +131,7 @@ export interface WorldOptions {
   readonly shared?: boolean;
   readonly maxInFlightRecords?: number;
   readonly maxInFlightBytes?: number;
+  readonly subjectPatienceMs?: number;
 }
 
 /** Drives one writer over a fake sink, and feeds each lane in order from its cursor, as sessions do. */
@@ -179,6 +180,7 @@ export class SinkWorld {
       answerTimeoutMs: 1000,
       lateMs: 5000,
       idModeMs: 3000,
+      subjectPatienceMs: 0,
       shared: false,
       ...this.options,
     });

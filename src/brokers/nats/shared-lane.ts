@@ -30,6 +30,8 @@ export class SharedLane implements Source, TrunkLane {
   #place: SourcePlace | undefined;
   #recordBytes = minRecordBytes;
   #head = 0;
+  /** By the trunk, before it came to that. */
+  #headsTold = 0;
   #scheduled = false;
   /** From the trunk: records that are left out so far, while they may not be told yet. */
   #packing: BatchBuilder | undefined;
@@ -112,6 +114,7 @@ export class SharedLane implements Source, TrunkLane {
     this.#own?.close();
     this.#own = undefined;
     this.#trunk = trunk;
+    this.#headsTold = trunk.headsTold;
     trunk.attach(this);
     trunk.reached(this.#place!.position.sequence);
     this.wake();
@@ -156,6 +159,7 @@ export class SharedLane implements Source, TrunkLane {
         this.#place = { position: upTo, time: undefined, created: own.created };
         this.#events?.gap(after, upTo, reason);
       },
+      // Newer than all that is known: its consumer was made after that. It may be less, where servers told too much before.
       head: (sequence) => this.#onHead(sequence),
       failed: (failure) => {
         const events = this.#events;
@@ -170,7 +174,7 @@ export class SharedLane implements Source, TrunkLane {
   }
 
   #onHead(sequence: number): void {
-    if (sequence <= this.#head) return;
+    if (sequence === this.#head) return;
     this.#head = sequence;
     this.#events?.head(sequence);
   }
@@ -178,7 +182,9 @@ export class SharedLane implements Source, TrunkLane {
   /** Lets out what the trunk holds, as far as it is allowed. */
   #pump(): void {
     this.#scheduled = false;
-    if (this.#trunk !== undefined) this.#onHead(this.#trunk.head);
+    // What a trunk knew before this lane came may be older than what the lane knows.
+    if (this.#trunk !== undefined && (this.#trunk.headsTold > this.#headsTold || this.#trunk.head > this.#head))
+      this.#onHead(this.#trunk.head);
     while (this.#trunk !== undefined && this.#events !== undefined && this.#place !== undefined) {
       const { ring } = this.#trunk;
       const { incarnation, sequence } = this.#place.position;

@@ -39,6 +39,7 @@ export class Trunk {
   /** The furthest position that any lane has reached. */
   #furthest: number;
   #head = 0;
+  #headsTold = 0;
   #waking = false;
   #open = true;
 
@@ -76,6 +77,7 @@ export class Trunk {
       gap: () => this.end(),
       head: (newest) => {
         this.#head = newest;
+        this.#headsTold++;
         this.#wakeAll();
       },
       failed: () => this.end(),
@@ -90,6 +92,11 @@ export class Trunk {
   /** Newest sequence of the stream, as far as it is known. */
   get head(): number {
     return this.#head;
+  }
+
+  /** How often it was found out. */
+  get headsTold(): number {
+    return this.#headsTold;
   }
 
   /** Memory that it takes or may take with what it has asked for, in bytes. */
