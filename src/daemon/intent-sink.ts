@@ -198,11 +198,15 @@ export class IntentSink implements Sink {
     const base = group[0]!.attempt.sinkSequence - 1;
     const before = [...this.#writing];
     const records = group.map(({ record }) => record);
+    let written = 0;
     const writing = this.#ring
-      .write((number) => this.#log.group(number, base, records))
+      .write((number) => {
+        written = number;
+        return this.#log.group(number, base, records);
+      })
       .then(async () => {
         this.#log.corrected();
-        for (const { attempt } of group) attempt.written = true;
+        for (const { attempt } of group) this.#log.wrote(attempt, written);
         // The one before it may still be on its way, and is sent first, or not at all.
         await Promise.all(before);
         if (round === this.#round) this.#ready.push(...group);
@@ -337,10 +341,19 @@ export class IntentSink implements Sink {
     }
   }
 
+  /** What stands behind all that was tried, or is seen to be of somebody else. */
+  #hasOthers(last: number, found: ReadonlyMap<number, Resolved>): boolean {
+    if (last > this.#log.end) return true;
+    for (const [at, what] of found) if (what === 'theirs' && at > this.#log.known) return true;
+    return false;
+  }
+
   #resolve(after: number, last: number, found: ReadonlyMap<number, Resolved>): Map<number, Resolved> {
     const resolved = new Map<number, Resolved>();
     let unexplained = 0;
     const nowMs = Date.now();
+    // Somebody else wrote meanwhile: he may have written where an answer is missing, too.
+    if (!this.#blind && !this.#ring.isEmpty && this.#hasOthers(last, found)) this.#log.noticed(nowMs);
     for (let at = after + 1; at <= last; at++) {
       const there = found.get(at);
       if (there !== undefined) {

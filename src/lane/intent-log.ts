@@ -11,6 +11,8 @@ export interface Attempt {
   fate: Fate;
   /** It is written down. */
   written: boolean;
+  /** Number of the group in which this process wrote it down; undefined if another one did, which may append it still. */
+  group: number | undefined;
   /** What was tried before at the same sequence, and may still come. */
   older: Attempt | undefined;
 }
@@ -34,6 +36,10 @@ export class IntentLog {
   #corrected: number | undefined;
   #othersMs = 0;
   #othersNew = false;
+  /** Groups that this process wrote. */
+  readonly #own = new Set<number>();
+  /** By sequence, what the sink refused of those: a reading of what is written down does not bring it back. */
+  readonly #refused = new Map<number, { readonly group: number; readonly record: IntentRecord | undefined }[]>();
 
   /** Sink sequence up to which it is certain what every sequence is. */
   get known(): number {
@@ -58,9 +64,16 @@ export class IntentLog {
 
   /** Takes in what was written down, in the order in which it was; of the last one, what was certain. */
   load(groups: readonly IntentGroup[]): void {
-    for (const { base, othersMs, records } of groups) {
+    for (const { number, base, othersMs, records } of groups) {
       this.#othersMs = Math.max(this.#othersMs, othersMs);
-      for (const [i, record] of records.entries()) this.add(base + 1 + i, record).written = true;
+      for (const [i, record] of records.entries()) {
+        const sinkSequence = base + 1 + i;
+        const refused = this.#refused.get(sinkSequence);
+        if (refused?.some((one) => one.group === number && sameIntent(one.record, record))) continue;
+        const attempt = this.#add(sinkSequence, record);
+        attempt.written = true;
+        attempt.group = this.#own.has(number) ? number : undefined;
+      }
     }
     const certain = groups.at(-1)?.known ?? 0;
     this.#known = Math.max(this.#known, certain);
@@ -69,10 +82,25 @@ export class IntentLog {
 
   /** A record is going to be appended at a sequence. */
   add(sinkSequence: number, record: IntentRecord | undefined): Attempt {
+    const refused = this.#refused.get(sinkSequence)?.filter((one) => !sameIntent(one.record, record));
+    if (refused !== undefined) this.#refused.set(sinkSequence, refused);
+    return this.#add(sinkSequence, record);
+  }
+
+  #add(sinkSequence: number, record: IntentRecord | undefined): Attempt {
     const before = this.#newest.get(sinkSequence);
     const same = before !== undefined && sameIntent(before.record, record);
-    const written = same && before.written;
-    const attempt: Attempt = { sinkSequence, record, fate: 'unknown', written, older: stillOpen(before, record) };
+    // What another process wrote down it may append itself, and what becomes of that is not known here.
+    const written = same && before.written && before.group !== undefined;
+    const group = same ? before.group : undefined;
+    const attempt: Attempt = {
+      sinkSequence,
+      record,
+      fate: 'unknown',
+      written,
+      group,
+      older: stillOpen(before, record),
+    };
     this.#newest.set(sinkSequence, attempt);
     this.#end = Math.max(this.#end, sinkSequence);
     return attempt;
@@ -93,12 +121,30 @@ export class IntentLog {
     return false;
   }
 
+  /** This process wrote an attempt down, in that group. */
+  wrote(attempt: Attempt, group: number): void {
+    attempt.written = true;
+    attempt.group = group;
+    this.#own.add(group);
+  }
+
   /** The sink's own answer. */
   answered(attempt: Attempt, stored: boolean): void {
     attempt.fate = stored ? 'stored' : 'refused';
-    if (!stored) return;
+    if (!stored) {
+      this.#rememberRefusal(attempt);
+      return;
+    }
     attempt.older = undefined;
     while (this.#newest.get(this.#known + 1)?.fate === 'stored') this.#known++;
+  }
+
+  #rememberRefusal({ sinkSequence, record, group, older }: Attempt): void {
+    if (group === undefined) return;
+    // The same record, sent before over a connection that was given up, may still come.
+    for (let one = older; one !== undefined; one = one.older)
+      if (one.fate === 'unknown' && sameIntent(one.record, record)) return;
+    this.#refused.set(sinkSequence, [...(this.#refused.get(sinkSequence) ?? []), { group, record }]);
   }
 
   /** Whether it takes more than what was tried to say what stands at a sequence that the stream has passed. */
@@ -131,7 +177,15 @@ export class IntentLog {
       const record = typeof what === 'object' ? intentRecord(what) : undefined;
       if (sameIntent(newest.record, record) && newest.written) settled(newest);
       else {
-        this.#newest.set(sinkSequence, { sinkSequence, record, fate: 'stored', written: false, older: undefined });
+        const now = {
+          sinkSequence,
+          record,
+          fate: 'stored',
+          written: false,
+          group: undefined,
+          older: undefined,
+        } as const;
+        this.#newest.set(sinkSequence, { ...now });
         this.#corrected = Math.min(this.#corrected ?? sinkSequence, sinkSequence);
       }
     }
@@ -163,6 +217,8 @@ export class IntentLog {
   trim(upTo: number): void {
     for (const sinkSequence of this.#newest.keys())
       if (sinkSequence <= Math.min(upTo, this.#known)) this.#newest.delete(sinkSequence);
+    for (const sinkSequence of this.#refused.keys())
+      if (sinkSequence <= Math.min(upTo, this.#known)) this.#refused.delete(sinkSequence);
   }
 }
 

@@ -82,7 +82,7 @@ export function judge(
 ): string[] {
   const wrong: string[] = [];
   for (const [place, stream] of streams) {
-    if (stream.consumed && stream.isShared) continue;
+    if (stream.mayRepeat) continue;
     const seen = new Map<string, SimRecord>();
     for (const record of stream.taken) {
       const { id, sequence } = record;
@@ -143,9 +143,12 @@ function disorder({ plan, sink, raced }: JudgedLane): string[] {
   const wrong: string[] = [];
   /** Of each incarnation, ascending. */
   const runs = new Map<string, { readonly position: number; readonly at: number; readonly inIdMode: boolean }[]>();
+  /** One that may come again counts where it came first. */
+  const seen = new Set<string>();
   for (const [at, record] of sink.taken.entries()) {
     const came = provenanceOf(record);
-    if (came?.lane !== plan.id) continue;
+    if (came?.lane !== plan.id || (sink.mayRepeat && seen.has(record.id))) continue;
+    seen.add(record.id);
     const { incarnation, position, inIdMode } = came;
     const run = runs.get(incarnation) ?? [];
     runs.set(incarnation, run);

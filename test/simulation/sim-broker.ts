@@ -206,6 +206,7 @@ export class SimBroker {
       return;
     }
     if (isPoisonous(payload)) {
+      stream.refuses = true;
       const error = { code: 400, err_code: 10054, description: 'message size exceeds maximum allowed' };
       this.#answer(reply, { error, stream: stream.name, seq: 0 });
       return;

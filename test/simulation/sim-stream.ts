@@ -43,6 +43,19 @@ export class SimStream {
   readonly consumed: boolean;
   /** Somebody else has written it. */
   isShared = false;
+  /** It has refused records for good. */
+  refuses = false;
+  /** A daemon has said that what is in doubt there may come again. */
+  saidShared = false;
+
+  /**
+   * Records that vanish come again where others write, too; and where a daemon that took over cannot know which of the records that one before it tried
+   * at a place were refused.
+   */
+  get mayRepeat(): boolean {
+    return this.consumed && (this.isShared || (this.refuses && this.saidShared));
+  }
+
   /** How many copies of a record it holds, or somebody deleted; 0 for one that it lost. */
   readonly #copies = new Map<string, number>();
   #ids = new Map<string, { readonly sequence: number; readonly atMs: number }>();

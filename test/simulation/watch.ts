@@ -57,8 +57,11 @@ export class Watch {
     if (this.violations.length < 20) this.violations.push(text);
   }
 
-  log({ name }: SimDaemon, level: string, event: string, fields: LogFields): void {
+  log({ name, cluster }: SimDaemon, level: string, event: string, fields: LogFields): void {
     this.say(() => `${name} ${event} ${Object.values(fields).join(' ')}`);
+    if (event === 'sink-shared')
+      for (const { plan, sink } of this.#lanes.values())
+        if (plan.to === cluster && plan.sinkStream === fields.stream) sink.saidShared = true;
     if (level === 'debug' || event === 'quarantined') return;
     if (typeof fields.reason === 'string' && defects.has(fields.reason))
       this.violate(`I7: ${name} says ${event} ${fields.reason}: ${String(fields.detail)}`);
@@ -66,8 +69,7 @@ export class Watch {
 
   stored(broker: SimBroker, stream: SimStream, record: SimRecord): void {
     this.say(() => `${broker.cluster}/${stream.name} stores ${record.sequence} ${record.id}`);
-    // In a queue that others write too, what is in doubt comes again.
-    if (stream.copiesOf(record.id) < 2 || (stream.consumed && stream.isShared)) return;
+    if (stream.copiesOf(record.id) < 2 || stream.mayRepeat) return;
     const twin = stream.taken.find(({ id, sequence }) => id === record.id && sequence !== record.sequence);
     if (twin !== undefined)
       this.violate(
