@@ -71,7 +71,7 @@ async function hostProcess(binary: ServerBinary, store: string, port: number, pa
   return { child, ...(JSON.parse(line.toString()) as { up: boolean; pid: number; url: string }) };
 }
 
-await eachServer('all', (binary) => {
+await eachServer('ends', (binary) => {
   test('stores what it is given, over an orderly stop and a new start', async () => {
     const [port] = (await freePorts(1)) as [number];
     const dir = await tempDir('store');

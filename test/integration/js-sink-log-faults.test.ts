@@ -136,7 +136,7 @@ await eachServer('ends', (binary) => {
   });
 });
 
-await eachServer('all', (binary) => {
+await eachServer('ends', (binary) => {
   // The fact behind docs/decisions/0002-chain-and-foreign-writers.md.
   test('a foreign record breaks one link of a chain, and the next link holds again', async () => {
     await using server = await startNats({ binary });

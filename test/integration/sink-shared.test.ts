@@ -10,7 +10,7 @@ import { until } from '../support/until.ts';
 const lanes = ['plant-a', 'plant-b', 'plant-c'].map((cluster) => laneOf(cluster, `S.${cluster}`, 100));
 const records = 5_000;
 
-await eachServer('all', (binary) => {
+await eachServer('ends', (binary) => {
   test('a stream that others write by design: order is kept beside a publisher that never rests', async () => {
     await using server = await startNats({ binary });
     await using nc = await client(server.url);

@@ -7,7 +7,7 @@ import { World } from '../support/world.ts';
 
 const half = 2500;
 
-await eachServer('ends', (binary) => {
+await eachServer('newest', (binary) => {
   test('I4: a replicate link beside a JetStream source between the same streams brings nothing back', async () => {
     const [port] = await freePorts(1);
     const orders = { kind: 'replicate', between: ['east', 'west'], stream: 'ORDERS', start: 'all' };

@@ -92,7 +92,7 @@ async function crashAtDecision(hub: TestCluster, lane: string): Promise<void> {
   await hub.daemon.start();
 }
 
-await eachServer('all', (binary) => {
+await eachServer('ends', (binary) => {
   test('JetStream sources of two plants with one stream name, taken over one after the other while publishing goes on', async () => {
     const plants = ['plant-a', 'plant-b'];
     await using world = await leafWorld(plants, binary);
