@@ -6,6 +6,8 @@ import { failureFrom } from '../wire/reasons.ts';
 import type { SinkSessionEvents } from './sink-session.ts';
 
 const retryMs = 1000;
+/** What may pass is waited for so many times; then the lane says what it waits for. */
+const mostTries = 10;
 
 export interface GapContext {
   readonly store: Pick<SinkStore, 'recordGap'>;
@@ -28,9 +30,11 @@ export async function enterGap(gap: Omit<LedgerEntry, 'at'>, context: GapContext
   const entry = { ...gap, at: new Date().toISOString() };
   log.warn('gap', { lane, reason, after: formatPosition(after), upTo: formatPosition(upTo) });
   let parked = false;
+  let failures = 0;
   for (; isOpen() && !signal.aborted; await pause(retryMs, signal)) {
     try {
       const acknowledged = await store.recordGap(entry, replicas);
+      failures = 0;
       if (!isOpen()) break;
       if (acknowledged || !session.parks) {
         session.events.parked(undefined);
@@ -39,7 +43,12 @@ export async function enterGap(gap: Omit<LedgerEntry, 'at'>, context: GapContext
       if (!parked) session.events.parked({ reason, detail: parkedDetail(gap) });
       parked = true;
     } catch (error) {
-      log.warn('ledger-failed', { lane, ...failureFrom(error) });
+      const failure = failureFrom(error);
+      log.warn('ledger-failed', { lane, ...failure });
+      failures++;
+      if (failures < mostTries) continue;
+      session.events.parked({ ...failure, detail: `a gap cannot be entered into the ledger: ${failure.detail}` });
+      parked = false;
     }
   }
   return false;

@@ -34,7 +34,7 @@ export class VerifyAnswers {
   question(peer: string, { id, number }: VerifyFrame, question: VerifyQuestion): void {
     const key = `${peer} ${id}`;
     const session = this.#sessions.get(key);
-    if (session !== undefined) {
+    if (session?.isOver === false) {
       if (question.kind === 'close') session.end();
       else session.question(number, question);
       return;
@@ -75,7 +75,7 @@ function refusal({ reason, detail }: Failure): VerifyAnswer {
   return { kind: 'refused', reason, detail };
 }
 
-/** Of one verification. */
+/** Of one verification. It takes its place until nothing of it is at work any more, so that nobody has more done by beginning again and again. */
 class Session {
   readonly #end: VerifyEnd;
   readonly #answer: (number: number, body: VerifyAnswer) => void;
@@ -86,6 +86,7 @@ class Session {
   #number = 0;
   #told: VerifyAnswer | undefined;
   #job: ReadingJob | undefined;
+  #work: Promise<void> = Promise.resolve();
 
   constructor(end: VerifyEnd, answer: (number: number, body: VerifyAnswer) => void, ended: () => void) {
     this.#end = end;
@@ -104,7 +105,7 @@ class Session {
     if (number !== this.#number + 1 || (this.#number > 0 && this.#told === undefined)) return;
     this.#number = number;
     this.#told = undefined;
-    void this.#work(question)
+    this.#work = this.#answerTo(question)
       .catch((error: unknown): VerifyAnswer => refusal(failureFrom(error)))
       .then((body) => {
         if (this.#closing.signal.aborted) return;
@@ -114,12 +115,16 @@ class Session {
       });
   }
 
+  get isOver(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
   end(): void {
     if (this.#closing.signal.aborted) return;
     clearTimeout(this.#timer);
     this.#closing.abort();
     this.#end.close();
-    this.#ended();
+    void Promise.all([this.#work, this.#job?.settled]).then(() => this.#ended());
   }
 
   #wait(): void {
@@ -128,7 +133,7 @@ class Session {
     this.#timer.unref();
   }
 
-  async #work(question: VerifyQuestion): Promise<VerifyAnswer> {
+  async #answerTo(question: VerifyQuestion): Promise<VerifyAnswer> {
     switch (question.kind) {
       case 'open':
         return this.#end.open(question);
@@ -148,6 +153,8 @@ class Session {
 
 /** A reading that is told part by part. */
 class ReadingJob {
+  /** It reads no more. */
+  readonly settled: Promise<void>;
   readonly #reading: Promise<Reading>;
   #result: Reading | undefined;
   #read = 0;
@@ -161,7 +168,7 @@ class ReadingJob {
       this.#read = done;
       this.#total = total;
     });
-    this.#reading.then(
+    this.settled = this.#reading.then(
       (result) => {
         this.#result = result;
       },

@@ -434,6 +434,12 @@ await eachServer('ends', (binary) => {
     const probes = range(1, 3).map(() => lane(hub).open());
     await Promise.all(probes.map((probe) => probe.untilRecords(50)));
     await until(() => hub.attached === 3, { what: 'three lanes' });
+    const consumers = async () =>
+      (await call<{ state: { consumer_count: number } }>(nc, `${api}.STREAM.INFO.${stream}`)).state.consumer_count;
+    // A server 2.9 can stand still for good when a stream is deleted while its consumers come and go.
+    await until(async () => (await consumers()) === 1, {
+      what: 'the consumer of the trunk alone',
+    });
     await call(nc, `${api}.STREAM.DELETE.${stream}`);
     await makeStream(nc, { name: stream });
     await publish(1001, 1200);

@@ -16,8 +16,8 @@ import {
 import type { NatsLink } from './connection.ts';
 import { InterestConsumer } from './interest-consumer.ts';
 import { QueueConsumer } from './queue-consumer.ts';
+import type { ReaderConsumer } from './reader-consumer.ts';
 import { type ProvenStart, proveStart } from './source-proof.ts';
-import type { ReaderConsumer } from './stream-reader.ts';
 
 /** Why a stream cannot be read as the link says; undefined if it can. */
 export function retentionFault({ config }: StreamInfo, consume: Consume | undefined): Failure | undefined {

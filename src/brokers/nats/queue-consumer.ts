@@ -1,9 +1,9 @@
 import type { NatsConnection } from 'nats';
 import type { Failure } from '../../wire/reasons.ts';
 import type { NatsLink } from './connection.ts';
+import type { ReaderConsumer } from './reader-consumer.ts';
 import type { Delivery } from './reader-protocol.ts';
 import { SentRecords } from './sent-records.ts';
-import type { ReaderConsumer } from './stream-reader.ts';
 
 /** Delivered and not acknowledged, at most: then the server gives out no more. */
 export const maxAckPending = 10_000;

@@ -6,6 +6,7 @@ import { call, deleteConsumer } from './api.ts';
 import { type Denied, inboxPrefix, type NatsLink } from './connection.ts';
 import { isPassing, natsFailure } from './errors.ts';
 import { rawHeaders, rawReply, rawSize } from './raw-message.ts';
+import type { ReaderConsumer } from './reader-consumer.ts';
 import { Delivery, parseDelivery, parseStatus } from './reader-protocol.ts';
 import { type RecordTime, stillTheSame } from './source-proof.ts';
 
@@ -30,20 +31,6 @@ const minRequestBytes = 16 * 1024;
 const minMessageBytes = 32;
 /** Two consumers are made at least so far apart, in ms. */
 const minLifeMs = 250;
-
-/** A consumer under a name of its own, whose deliveries are acknowledged: it outlives its reader, and is replaced by the next. */
-export interface ReaderConsumer {
-  readonly name: string;
-  /** Names of consumers that have to go before it can be made, its own among them. */
-  readonly replaces: readonly string[];
-  readonly config: object;
-  /** Whether this is the subject of an acknowledgement. */
-  acknowledgesAt(subject: string): boolean;
-  /** It was made anew: what is not acknowledged comes from the start. */
-  made(connection: NatsConnection): void;
-  /** Each delivery. `again`: not to be handed on. A failure ends the reader. */
-  delivered(delivery: Delivery, reply: Buffer): 'new' | 'again' | Failure;
-}
 
 export interface StreamReaderOptions {
   readonly link: NatsLink;
@@ -93,6 +80,8 @@ export class StreamReader {
   #heardMs = 0;
   /** Delivery count of the consumer. */
   #delivered = 0;
+  /** What came before the stream was looked at again, behind the making of the consumer (see #prove); undefined once it was. */
+  #unproven: { readonly held: Msg[]; asked: boolean } | undefined;
   /** Sequence and time of the last message; the time is unknown before the first. */
   #last: number;
   #lastSeconds = -1;
@@ -216,15 +205,8 @@ export class StreamReader {
   }
 
   async #create(connection: NatsConnection, current: () => boolean): Promise<void> {
-    const { link, stream, created, headersOnly, consumer, replicas = 1 } = this.#options;
-    const time = this.#lastSeconds < 0 ? undefined : { seconds: this.#lastSeconds, nanos: this.#lastNanos };
-    const isAnother = async (): Promise<boolean> => {
-      const changed = await stillTheSame(connection, link.api, stream, { created, sequence: this.#last, time });
-      if (!current()) return true;
-      if (changed !== undefined) this.#fail(changed);
-      return changed !== undefined;
-    };
-    if (await isAnother()) return;
+    const { link, stream, headersOnly, consumer, replicas = 1 } = this.#options;
+    if (await this.#isAnother(connection, current)) return;
     const name = consumer?.name ?? `causeway-${randomBytes(8).toString('hex')}`;
     for (const old of consumer?.replaces ?? []) await deleteConsumer(connection, link.api, stream, old);
     if (!current()) return;
@@ -244,14 +226,14 @@ export class StreamReader {
         ...(headersOnly ? { headers_only: true } : {}),
       },
     });
-    // It may have become another one in between: then the consumer would begin in the middle of that one. After this it would be gone with it.
-    if (!current() || (await isAnother())) {
+    if (!current()) {
       if (consumer === undefined) this.#remove(connection, name);
       return;
     }
     consumer?.made(connection);
     this.#consumer = name;
     this.#delivered = 0;
+    this.#unproven = { held: [], asked: false };
     const subscription = connection.subscribe(`${this.#inbox}.${name}`, {
       callback: (error, message) => {
         if (current()) this.#received(error, message);
@@ -260,6 +242,39 @@ export class StreamReader {
     this.#attached = { connection, subscription };
     this.#pull();
     if (answer.num_pending === 0) this.#options.idle?.();
+  }
+
+  /** True if the stream is not what it was, and the reader has given up; or if nobody wants to know any more. */
+  async #isAnother(connection: NatsConnection, current: () => boolean): Promise<boolean> {
+    const { link, stream, created } = this.#options;
+    const time = this.#lastSeconds < 0 ? undefined : { seconds: this.#lastSeconds, nanos: this.#lastNanos };
+    const changed = await stillTheSame(connection, link.api, stream, { created, sequence: this.#last, time });
+    if (!current()) return true;
+    if (changed !== undefined) this.#fail(changed);
+    return changed !== undefined;
+  }
+
+  /**
+   * The stream may have become another one just before its consumer was made, which then begins in the middle of that one. From now on it would be gone
+   * with its stream. Not asked at once: nats-server 2.9 may stand still for good when a message is asked for while its stream is deleted.
+   */
+  async #prove(): Promise<void> {
+    const generation = this.#generation;
+    const current = () => generation === this.#generation && !this.#closing.signal.aborted;
+    const connection = this.#attached?.connection;
+    if (connection === undefined || this.#unproven?.asked !== false) return;
+    this.#unproven.asked = true;
+    try {
+      if (await this.#isAnother(connection, current)) return;
+      const held = this.#unproven?.held ?? [];
+      this.#unproven = undefined;
+      for (const message of held) if (current()) this.#onMessage(message);
+    } catch (error) {
+      const failure = natsFailure(error, this.#options.missing);
+      if (!current()) return;
+      if (isPassing(failure)) this.restart();
+      else this.#fail(failure);
+    }
   }
 
   #fail(failure: Failure): void {
@@ -309,6 +324,12 @@ export class StreamReader {
   #onMessage(message: Msg): void {
     this.#heardMs = performance.now();
     const reply = rawReply(message);
+    const unproven = this.#unproven;
+    if (unproven !== undefined && (reply.length > 0 || unproven.held.length > 0)) {
+      unproven.held.push(message);
+      void this.#prove();
+      return;
+    }
     if (reply.length === 0) {
       this.#onStatus(rawHeaders(message));
       return;
@@ -359,7 +380,10 @@ export class StreamReader {
   }
 
   #check(): void {
-    if (this.#attached === undefined || this.#outstanding === 0) return;
+    if (this.#attached === undefined) return;
+    // Where nothing comes, the stream may still be another one, and not level.
+    if (performance.now() - this.#startedMs > this.#timing.heartbeatMs) void this.#prove();
+    if (this.#outstanding === 0) return;
     if (performance.now() - this.#heardMs > missedHeartbeats * this.#timing.heartbeatMs) this.restart();
   }
 
