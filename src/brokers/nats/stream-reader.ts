@@ -268,7 +268,7 @@ export class StreamReader {
       if (await this.#isAnother(connection, current)) return;
       const held = this.#unproven?.held ?? [];
       this.#unproven = undefined;
-      for (const message of held) if (current()) this.#onMessage(message);
+      for (const message of held) if (current()) this.#received(null, message);
     } catch (error) {
       const failure = natsFailure(error, this.#options.missing);
       if (!current()) return;
