@@ -1,31 +1,13 @@
-import type { Logger } from '../lib/logger.ts';
-import type { MemoryBudget } from '../lib/memory-budget.ts';
-import type { Metrics } from '../ops/metrics.ts';
 import type { GapStatus, LaneStatus, NatsStatus } from '../ops/status.ts';
 import type { PeerPlan, Plan } from '../topology/plan.ts';
 import type { Channel, ChannelEvents, Dialer } from '../transport/channel.ts';
 import { createMemoryDialer } from '../transport/memory-dialer.ts';
 import type { Failure } from '../wire/reasons.ts';
-import { ClusterEnd } from './cluster-end.ts';
-import type { RotationOptions } from './rotation.ts';
+import { ClusterEnd, type ClusterEndOptions } from './cluster-end.ts';
 import { servedPlan } from './served.ts';
 
-export interface EndsOptions {
-  readonly plan: Plan;
-  /** How many versions of the file there were. */
-  readonly generation: number;
-  readonly node: string;
-  readonly version: string;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-  readonly memory: MemoryBudget;
-  /** The way to a peer that is dialled; undefined for one that dials us. */
-  readonly dialer: (peer: PeerPlan) => Dialer | undefined;
-  /** Default: `rotationDefaults`. */
-  readonly rotation?: RotationOptions;
-  /** Whether this daemon may still write to sinks; asked for each record. Absent: there is no other one. */
-  readonly mayAppend?: (() => boolean) | undefined;
-}
+/** For each of them the same; the plan is that of the own one. */
+export type EndsOptions = ClusterEndOptions;
 
 /** The clusters that a daemon works for: its own, and those that it serves besides. */
 export class Ends {
